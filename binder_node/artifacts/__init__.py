@@ -1,0 +1,1 @@
+"""The artifacts room; see docs/architecture.md."""

@@ -1,0 +1,1 @@
+"""The binder room; see docs/architecture.md."""

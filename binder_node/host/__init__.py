@@ -1,0 +1,1 @@
+"""The host room; see docs/architecture.md."""

@@ -1,0 +1,46 @@
+"""Where things lie on a node: the paths, ports and names that more than one room must agree on."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+BIN = PurePosixPath("/usr/local/bin")  # links to STORE
+STORE = PurePosixPath("/opt/binder-node/store")  # <name>-<first 16 of sha256>: a file here was verified
+ETC = PurePosixPath("/etc/binder-node")
+
+K3S_CONFIG = PurePosixPath("/etc/rancher/k3s/config.yaml")
+K3S_REGISTRIES = PurePosixPath("/etc/rancher/k3s/registries.yaml")
+K3S_KUBECONFIG = PurePosixPath("/etc/rancher/k3s/k3s.yaml")
+K3S_DATA = PurePosixPath("/var/lib/rancher/k3s")  # K3s's own default; bind-mounted from the state folder
+K3S_KUBELET = K3S_DATA / "agent/etc/kubelet.conf.d/99-binder-node.conf"
+K3S_MANIFESTS = K3S_DATA / "server/manifests"
+K3S_IMAGES = K3S_DATA / "agent/images"
+CONTAINERD_SOCKET = PurePosixPath("/run/k3s/containerd/containerd.sock")
+
+BUILDKIT_SOCKET = PurePosixPath("/run/buildkit/buildkitd.sock")
+BUILDKIT_CONFIG = PurePosixPath("/etc/buildkit/buildkitd.toml")
+BUILDKIT_CNI_CONFIG = PurePosixPath("/etc/buildkit/cni.conflist")
+CNI_BIN = PurePosixPath("/opt/binder-node/cni")  # links to STORE
+
+# Subfolders of Spec.machine.state
+RANCHER_STATE, BUILDKIT_STATE, MINIO_STATE, HUB_STATE, ENGINE_STATE = "rancher", "buildkit", "minio", "hub", "engine"
+
+API_PORT = 6443  # K3s's own
+MINIO_PORT = 9000  # loopback only
+PUSH_PORT = 5000  # registry, push rights, loopback only; the port in every image's name
+PULL_PORT = 5001  # the same bucket, read only; for containerd, and for BinderHub through a Service
+NAMESPACE = "binder"
+RELEASE = "binder"
+REGISTRY_SERVICE = "registry"  # Service in NAMESPACE, port 80 -> node's PULL_PORT
+PUSH_USER, PULL_USER = "push", "pull"
+HUB_UID = 1000
+
+
+def stored(name: str, sha256: str) -> PurePosixPath:
+    """The path of an artifact on the node."""
+    return STORE / f"{name}-{sha256[:16]}"
+
+
+def registry_name(registry: str) -> str:
+    """Host and port as they stand in image names: ``registry.example.org:5000``."""
+    return f"{registry}:{PUSH_PORT}"

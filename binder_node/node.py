@@ -1,0 +1,38 @@
+"""Everything the rooms below the lifecycle are handed about one node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from binder_node.artifacts.model import Artifact
+from binder_node.secrets.model import Secrets
+from binder_node.spec.model import Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach a machine by ssh, strictly: its key is the only line of ``known_hosts``."""
+
+    name: str  # the node's name, for messages
+    address: str
+    port: int
+    user: str
+    identity: Path
+    known_hosts: Path
+    config: Path  # an OpenSSH config file that says all of the above for host ``name`` (and ControlPath)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A Spec with its secrets, its artifacts by pin name, and ``runtime``: a private folder (0700) for sockets and keys.
+
+    ``images`` are the names of container images that the pins fix (``build`` is the stock repo2docker image).
+    """
+
+    spec: Spec
+    secrets: Secrets
+    artifacts: Mapping[str, Artifact]
+    images: Mapping[str, str]
+    runtime: Path

@@ -1,0 +1,1 @@
+"""The spec room; see docs/architecture.md."""

@@ -1,0 +1,206 @@
+"""The Spec: one node, described whole, validated and frozen. Everything downstream takes a Spec, never a dict.
+
+Fields without a default here are either for the operator to say, or computed from the machine's size by
+:mod:`binder_node.spec.sizing`; the loader merges those under what the inventory says before validation, so
+that a Spec is always complete. A field's ``description`` is the reference's text.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from binder_node.spec.quantity import Quantity
+
+# RFC 1123 labels; the node's name ends up in host names, unit names and Kubernetes objects.
+NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
+HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$")]
+Percent = Annotated[int, Field(ge=1, le=99)]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")]
+
+
+class Model(BaseModel):
+    """Strict and frozen: an unknown key is an error (a mis-cased one once cost the federation a day)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Machine(Model):
+    """The machine's size, said so that every default can be computed, and checked against the real one."""
+
+    cpus: int = Field(ge=1, description="Cores.")
+    memory: Quantity = Field(description="RAM, as the seller writes it: 192G.")
+    disk: Quantity = Field(description="Size of the filesystem that `state` lies on: 960G.")
+    arch: Literal["amd64", "arm64"] = Field("amd64", description="The processor's architecture, as Go names it.")
+    state: Path = Field(
+        Path("/var/lib/binder-node"),
+        description="Folder for images, caches, buckets and databases; put it on the data disk where there is one.",
+    )
+
+
+class LocalProvider(Model):
+    """A systemd-nspawn machine on this computer, with its own network namespace."""
+
+    kind: Literal["local"]
+    suite: Literal["bookworm", "noble"] = Field("bookworm", description="Debian 12, or Ubuntu 24.04 where reachable.")
+    network: IPv4Network = Field(
+        IPv4Network("198.18.0.0/24"),
+        description="Network of the bridge. The default is RFC 2544's test range: not private, so that what the "
+        "firewall forbids towards private ranges is not forbidden here by accident, and never routed outside.",
+    )
+    address: IPv4Address = Field(IPv4Address("198.18.0.20"), description="The machine's own address in `network`.")
+    disk_image: Quantity | None = Field(
+        None, description="Give the state folder a loop-mounted disk of this size, as a small data disk would be."
+    )
+
+
+class SshProvider(Model):
+    """A machine that exists and answers ssh."""
+
+    kind: Literal["ssh"]
+    address: IPv4Address = Field(description="The machine's address.")
+    host_key: str = Field(description="Its public host key, as in /etc/ssh/ssh_host_ed25519_key.pub.")
+    identity: Path | None = Field(None, description="Private key file to log in with; none: the node's own, from its secrets.")
+
+
+Provider = Annotated[LocalProvider | SshProvider, Field(discriminator="kind")]
+
+
+class Ssh(Model):
+    """How the machine is reached."""
+
+    user: str = Field("root", pattern=r"^[a-z_][a-z0-9_-]*$", description="Login; anyone but root needs passwordless sudo.")
+    port: int = Field(22, ge=1, le=65535, description="Port of sshd.")
+    admins: tuple[str, ...] = Field((), description="Public keys of further operators.")
+    admin_networks: tuple[IPv4Network, ...] = Field(
+        (IPv4Network("0.0.0.0/0"),), description="Networks from which ssh is let in."
+    )
+
+
+class Names(Model):
+    """Public host names; DNS for `binder` and `*.binder` points at the machine."""
+
+    binder: HostName = Field(description="BinderHub's own name: bids.mybinder.org.")
+    hub: HostName = Field(description="JupyterHub's name. Default: hub.<binder>.")
+    registry: HostName = Field(description="The image registry's stable name. Default: registry.<binder>.")
+
+
+class NoTls(Model):
+    """Plain http: for tests."""
+
+    mode: Literal["none"]
+
+
+class FilesTls(Model):
+    """A certificate of your own, for `names.binder` and `names.hub`."""
+
+    mode: Literal["files"]
+    certificate: Path = Field(description="PEM chain.")
+    key: Path = Field(description="PEM private key.")
+
+
+Tls = Annotated[NoTls | FilesTls, Field(discriminator="mode")]
+
+
+class NodeStorage(Model):
+    """MinIO on the node itself. Upstream is archived: an S3 endpoint of your provider's is the better home."""
+
+    kind: Literal["node"]
+    bucket: str = Field("registry", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="Bucket of the registry.")
+
+
+class S3Storage(Model):
+    """Any S3 endpoint: put the bucket where the machine is (mybinder.org-deploy #3182)."""
+
+    kind: Literal["s3"]
+    endpoint: Url = Field(description="https://nbg1.your-objectstorage.com")
+    region: str = Field("us-east-1", description="Region name that the endpoint signs with.")
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="Bucket of the registry: one a member.")
+
+
+Storage = Annotated[NodeStorage | S3Storage, Field(discriminator="kind")]
+
+
+class Registry(Model):
+    """The image registry on the node, and where base images come from."""
+
+    prefix: str = Field("binder", pattern=r"^[a-z0-9]+([._/-][a-z0-9]+)*$", description="Repository prefix of built images.")
+    mirrors: dict[HostName, tuple[Url, ...]] = Field(
+        default_factory=dict, description="Pull-through mirrors by registry: {docker.io: [https://mirror.example.org]}."
+    )
+
+
+class Kubernetes(Model):
+    """K3s. Its version is the pins' (`binder-node artifacts list`)."""
+
+    max_pods: int = Field(ge=15, le=1000, description="Kubelet's limit. Default: 1.75 x GB of RAM.")
+    pod_network: IPv4Network = Field(IPv4Network("10.42.0.0/16"), description="K3s's own default.")
+    service_network: IPv4Network = Field(IPv4Network("10.43.0.0/16"), description="K3s's own default.")
+    image_gc_high: Percent = Field(description="Kubelet begins to remove images above this use of the disk, in percent.")
+    image_gc_low: Percent = Field(description="... and stops below this.")
+    evict_below: Percent = Field(description="Kubelet evicts pods when less than this is free, in percent.")
+    api_from: tuple[IPv4Network, ...] = Field((), description="Networks let in to port 6443; none: through ssh only.")
+
+
+class BuildKit(Model):
+    """The image builder."""
+
+    worker: Literal["containerd", "oci"] = Field(
+        "containerd", description="`containerd`: K3s's own image store, no pull after a build; `oci`: a store of its own."
+    )
+    cache: Quantity = Field(description="Limit of the build cache. Default: 30 % of the disk, at most 300G.")
+    keep_free: Percent = Field(description="BuildKit prunes its cache while less than this is free, in percent.")
+    wait_below: Percent = Field(description="A build waits while less than this is free, in percent.")
+    parallelism: int = Field(ge=1, le=64, description="Build steps at once.")
+    memory: Quantity = Field(Quantity("2G"), description="Memory limit of one build (mybinder.org-deploy #3680).")
+    disk: Quantity = Field(Quantity("2G"), description="Disk limit of one build.")
+    mtu: int = Field(1450, ge=1280, le=9000, description="Of the build network; 1500 broke some sites (#3235).")
+    network: IPv4Network = Field(IPv4Network("10.10.0.0/16"), description="Addresses of build steps.")
+
+
+class Session(Model):
+    """What one user's server gets; the federation's own numbers."""
+
+    memory_guarantee: Quantity = Field(Quantity("450M"), description="Reserved.")
+    memory_limit: Quantity = Field(Quantity("2G"), description="Killed above.")
+    cpu_guarantee: float = Field(0.01, gt=0, description="Cores reserved.")
+    cpu_limit: float = Field(1, gt=0, description="Cores at most.")
+
+
+class BinderHub(Model):
+    """The release."""
+
+    quota: int = Field(ge=0, description="Sessions and builds at once; 0 drains the node.")
+    per_repo_quota: int = Field(100, ge=1, description="Sessions at once of one repository.")
+    build_limit: int = Field(ge=1, description="Builds at once.")
+    replicas: int = Field(1, ge=1, le=5, description="BinderHub processes; the big members run 2.")
+    session: Session = Field(default_factory=Session)
+    banner: str = Field("", description="HTML above the form.")
+    values: tuple[Path, ...] = Field((), description="Further Helm values files, the last wins. Relative to the inventory.")
+
+
+class Federation(Model):
+    """Membership."""
+
+    member: str = Field("", pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$", description="Name in the federation's config: bids-ovh.")
+    weight: int = Field(0, ge=0, le=100, description="Target weight.")
+
+
+class Spec(Model):
+    """One node: ``inventories/NODE.yaml``."""
+
+    name: NodeName = Field(description="The node's name; the inventory is called <name>.yaml.")
+    provider: Provider
+    machine: Machine
+    ssh: Ssh = Field(default_factory=Ssh)
+    names: Names
+    tls: Tls
+    storage: Storage
+    registry: Registry = Field(default_factory=Registry)
+    kubernetes: Kubernetes
+    buildkit: BuildKit
+    binderhub: BinderHub
+    federation: Federation = Field(default_factory=Federation)

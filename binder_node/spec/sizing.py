@@ -1,0 +1,83 @@
+"""Defaults from a machine's size, as rules with their sources. Pure functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from binder_node.spec.model import Machine
+from binder_node.spec.quantity import Quantity
+
+GB = 10**9
+
+# mybinder.org-deploy docs/source/deployment/k3s.md: 1.75 pods for each GB of RAM (336 at 192 GB).
+PODS_PER_GB = 1.75
+# The least a node needs for its own pods (CoreDNS, Traefik, its ServiceLB, local-path, metrics-server, hub,
+# proxy, two BinderHubs) and a few builds and sessions.
+LEAST_PODS = 30
+OWN_PODS = 20
+# A session's guarantee on every member: 450M (mybinder/values.yaml, singleuser.memory.guarantee).
+GUARANTEE = 450 * 10**6
+# Kept for the node itself: what an idle stack was measured to use (1.45 GB), and what the members give their
+# builder, 12 to 16 GiB on 92 to 192 GB: an eighth.
+IDLE = 1_450_000_000
+BUILDER_SHARE = 1 / 8
+# A twentieth of the quota is left for pods in every phase that count but serve nobody (field guide 1.2, 1.3).
+QUOTA_SHARE = 0.95
+# The members' cache limit at the top (300 GB of 901 GiB); below, the same share.
+CACHE_SHARE = 0.30
+CACHE_TOP = 300 * GB
+
+# One disk, two collectors. From full to empty, each acts before the next one must:
+#   BuildKit prunes its cache        when less than 30 % is free  (it is the cheapest thing to lose)
+#   the kubelet removes images       when more than 75 % is used, until 60 %
+#   a new build waits                while less than 15 % is free (the kubelet looks every 5 minutes only)
+#   the kubelet evicts pods          when less than 8 % is free   (then it wipes every unused image: never get here)
+# 60 % minus a cache at its limit (30 %) leaves 30 % of the disk to images and the system at the worst.
+KEEP_FREE, IMAGE_GC_HIGH, IMAGE_GC_LOW, WAIT_BELOW, EVICT_BELOW = 30, 75, 60, 15, 8
+
+
+def max_pods(memory: int) -> int:
+    """Pods for ``memory`` bytes."""
+    return max(LEAST_PODS, int(PODS_PER_GB * memory / GB))
+
+
+def quota(memory: int, pods: int) -> int:
+    """Sessions and builds at once for ``memory`` bytes and a kubelet limit of ``pods``."""
+    free = memory - IDLE - int(memory * BUILDER_SHARE)
+    return max(1, int(QUOTA_SHARE * min(pods - OWN_PODS, free // GUARANTEE)))
+
+
+def parallelism(cpus: int) -> int:
+    """Build steps at once: the members give their builder 4 to 8 of 24 to 48 cores."""
+    return max(2, min(8, cpus // 4))
+
+
+def cache(disk: int) -> Quantity:
+    """The build cache's limit on a filesystem of ``disk`` bytes, in whole MB, never larger than its share."""
+    return Quantity(min(CACHE_TOP, int(disk * CACHE_SHARE) // 10**6 * 10**6))
+
+
+def defaults(machine: Machine, names: dict[str, Any]) -> dict[str, Any]:
+    """Everything an inventory need not say, given the machine and ``names`` as the inventory has them.
+
+    Returns a nested dict in the inventory's shape, to be merged *under* what the inventory says.
+    """
+    pods = max_pods(machine.memory)
+    builds = parallelism(machine.cpus)
+    binder = names.get("binder")
+    return {
+        "names": {"hub": f"hub.{binder}", "registry": f"registry.{binder}"} if isinstance(binder, str) else {},
+        "kubernetes": {
+            "max_pods": pods,
+            "image_gc_high": IMAGE_GC_HIGH,
+            "image_gc_low": IMAGE_GC_LOW,
+            "evict_below": EVICT_BELOW,
+        },
+        "buildkit": {
+            "cache": cache(machine.disk),
+            "keep_free": KEEP_FREE,
+            "wait_below": WAIT_BELOW,
+            "parallelism": builds,
+        },
+        "binderhub": {"quota": quota(machine.memory, pods), "build_limit": builds},
+    }
