@@ -17,7 +17,9 @@ from binder_node.spec.quantity import Quantity
 
 # RFC 1123 labels; the node's name ends up in host names, unit names and Kubernetes objects.
 NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
-HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$")]
+HostName = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$")
+]
 Percent = Annotated[int, Field(ge=1, le=99)]
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")]
 
@@ -63,7 +65,9 @@ class SshProvider(Model):
     kind: Literal["ssh"]
     address: IPv4Address = Field(description="The machine's address.")
     host_key: str = Field(description="Its public host key, as in /etc/ssh/ssh_host_ed25519_key.pub.")
-    identity: Path | None = Field(None, description="Private key file to log in with; none: the node's own, from its secrets.")
+    identity: Path | None = Field(
+        None, description="Private key file to log in with; none: the node's own, from its secrets."
+    )
 
 
 Provider = Annotated[LocalProvider | SshProvider, Field(discriminator="kind")]
@@ -72,7 +76,9 @@ Provider = Annotated[LocalProvider | SshProvider, Field(discriminator="kind")]
 class Ssh(Model):
     """How the machine is reached."""
 
-    user: str = Field("root", pattern=r"^[a-z_][a-z0-9_-]*$", description="Login; anyone but root needs passwordless sudo.")
+    user: str = Field(
+        "root", pattern=r"^[a-z_][a-z0-9_-]*$", description="Login; anyone but root needs passwordless sudo."
+    )
     port: int = Field(22, ge=1, le=65535, description="Port of sshd.")
     admins: tuple[str, ...] = Field((), description="Public keys of further operators.")
     admin_networks: tuple[IPv4Network, ...] = Field(
@@ -109,7 +115,9 @@ class NodeStorage(Model):
     """MinIO on the node itself. Upstream is archived: an S3 endpoint of your provider's is the better home."""
 
     kind: Literal["node"]
-    bucket: str = Field("registry", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="Bucket of the registry.")
+    bucket: str = Field(
+        "registry", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="Bucket of the registry."
+    )
 
 
 class S3Storage(Model):
@@ -118,7 +126,9 @@ class S3Storage(Model):
     kind: Literal["s3"]
     endpoint: Url = Field(description="https://nbg1.your-objectstorage.com")
     region: str = Field("us-east-1", description="Region name that the endpoint signs with.")
-    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="Bucket of the registry: one a member.")
+    bucket: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="Bucket of the registry: one a member."
+    )
 
 
 Storage = Annotated[NodeStorage | S3Storage, Field(discriminator="kind")]
@@ -127,7 +137,9 @@ Storage = Annotated[NodeStorage | S3Storage, Field(discriminator="kind")]
 class Registry(Model):
     """The image registry on the node, and where base images come from."""
 
-    prefix: str = Field("binder", pattern=r"^[a-z0-9]+([._/-][a-z0-9]+)*$", description="Repository prefix of built images.")
+    prefix: str = Field(
+        "binder", pattern=r"^[a-z0-9]+([._/-][a-z0-9]+)*$", description="Repository prefix of built images."
+    )
     mirrors: dict[HostName, tuple[Url, ...]] = Field(
         default_factory=dict, description="Pull-through mirrors by registry: {docker.io: [https://mirror.example.org]}."
     )
@@ -139,7 +151,9 @@ class Kubernetes(Model):
     max_pods: int = Field(ge=15, le=1000, description="Kubelet's limit. Default: 1.75 x GB of RAM.")
     pod_network: IPv4Network = Field(IPv4Network("10.42.0.0/16"), description="K3s's own default.")
     service_network: IPv4Network = Field(IPv4Network("10.43.0.0/16"), description="K3s's own default.")
-    image_gc_high: Percent = Field(description="Kubelet begins to remove images above this use of the disk, in percent.")
+    image_gc_high: Percent = Field(
+        description="Kubelet begins to remove images above this use of the disk, in percent."
+    )
     image_gc_low: Percent = Field(description="... and stops below this.")
     evict_below: Percent = Field(description="Kubelet evicts pods when less than this is free, in percent.")
     api_from: tuple[IPv4Network, ...] = Field((), description="Networks let in to port 6443; none: through ssh only.")
@@ -149,7 +163,8 @@ class BuildKit(Model):
     """The image builder."""
 
     worker: Literal["containerd", "oci"] = Field(
-        "containerd", description="`containerd`: K3s's own image store, no pull after a build; `oci`: a store of its own."
+        "containerd",
+        description="`containerd`: K3s's own image store, no pull after a build; `oci`: a store of its own.",
     )
     cache: Quantity = Field(description="Limit of the build cache. Default: 30 % of the disk, at most 300G.")
     keep_free: Percent = Field(description="BuildKit prunes its cache while less than this is free, in percent.")
@@ -177,15 +192,19 @@ class BinderHub(Model):
     per_repo_quota: int = Field(100, ge=1, description="Sessions at once of one repository.")
     build_limit: int = Field(ge=1, description="Builds at once.")
     replicas: int = Field(1, ge=1, le=5, description="BinderHub processes; the big members run 2.")
-    session: Session = Field(default_factory=Session)
+    session: Session = Field(default_factory=lambda: Session())
     banner: str = Field("", description="HTML above the form.")
-    values: tuple[Path, ...] = Field((), description="Further Helm values files, the last wins. Relative to the inventory.")
+    values: tuple[Path, ...] = Field(
+        (), description="Further Helm values files, the last wins. Relative to the inventory."
+    )
 
 
 class Federation(Model):
     """Membership."""
 
-    member: str = Field("", pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$", description="Name in the federation's config: bids-ovh.")
+    member: str = Field(
+        "", pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$", description="Name in the federation's config: bids-ovh."
+    )
     weight: int = Field(0, ge=0, le=100, description="Target weight.")
 
 
@@ -195,12 +214,12 @@ class Spec(Model):
     name: NodeName = Field(description="The node's name; the inventory is called <name>.yaml.")
     provider: Provider
     machine: Machine
-    ssh: Ssh = Field(default_factory=Ssh)
+    ssh: Ssh = Field(default_factory=lambda: Ssh())
     names: Names
     tls: Tls
     storage: Storage
-    registry: Registry = Field(default_factory=Registry)
+    registry: Registry = Field(default_factory=lambda: Registry())
     kubernetes: Kubernetes
     buildkit: BuildKit
     binderhub: BinderHub
-    federation: Federation = Field(default_factory=Federation)
+    federation: Federation = Field(default_factory=lambda: Federation())
