@@ -1,0 +1,102 @@
+"""The bucket as it is, and making it as it should be; each function names what it was doing when it fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from binder_node.storage.endpoint import Endpoint, admin, client, explained
+from binder_node.storage.policy import ABORT_AFTER_DAYS, POLICY_NAME, scoped
+
+Key = Literal["ok", "missing", "stale", "unscoped"]
+
+# A GET of the bucket's lifecycle is the one request whose refusal tells a wrong key, a wrong secret, a missing right
+# and a missing bucket apart (HEAD, which `bucket_exists` sends, has no body to say so).
+KEY_STATES: dict[str, Key] = {
+    "InvalidAccessKeyId": "missing",
+    "SignatureDoesNotMatch": "stale",
+    "AccessDenied": "unscoped",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What one look at the bucket showed. ``lifecycle``: incomplete uploads are aborted after a day."""
+
+    key: Key
+    exists: bool
+    lifecycle: bool
+
+
+def look(endpoint: Endpoint) -> Bucket:
+    """See the bucket with its own key, in one request.
+
+    Raises:
+        StepError: the endpoint answered with something that is neither a state of the key nor of the bucket.
+        DeadlineError: it did not answer.
+    """
+    import minio.error
+
+    with explained(endpoint, "look at the bucket"):
+        try:
+            config = client(endpoint).get_bucket_lifecycle(bucket_name=endpoint.bucket)
+        except minio.error.S3Error as error:
+            if error.code in KEY_STATES:
+                return Bucket(KEY_STATES[str(error.code)], False, False)
+            if error.code == "NoSuchBucket":
+                return Bucket("ok", False, False)
+            raise
+    rules = config.rules if config else []
+    aborts = any(
+        rule.status == "Enabled"
+        and rule.abort_incomplete_multipart_upload
+        and (rule.abort_incomplete_multipart_upload.days_after_initiation or 0) <= ABORT_AFTER_DAYS
+        for rule in rules
+    )
+    return Bucket("ok", True, aborts)
+
+
+def make(endpoint: Endpoint) -> None:
+    """Make the bucket; one that is already ours is as good."""
+    import minio.error
+
+    with explained(endpoint, "make the bucket"):
+        try:
+            client(endpoint).make_bucket(bucket_name=endpoint.bucket, location=endpoint.region)
+        except minio.error.S3Error as error:
+            if error.code != "BucketAlreadyOwnedByYou":
+                raise
+
+
+def make_key(root: Endpoint, access_key: str, endpoint: Endpoint) -> None:
+    """On MinIO: (re)make the registry's key with the secret in ``endpoint``, and scope it to the bucket."""
+    with explained(root, "make the registry's key"):
+        server = admin(root)
+        server.user_add(access_key=access_key, secret_key=endpoint.secret_key.reveal())
+        server.policy_add(policy_name=POLICY_NAME, policy=_as_dict(scoped(endpoint.bucket)))
+        server.policy_set(policy_name=POLICY_NAME, user=access_key)
+
+
+def _as_dict(policy: str) -> dict[str, object]:
+    import json
+
+    parsed: dict[str, object] = json.loads(policy)
+    return parsed
+
+
+def set_lifecycle(endpoint: Endpoint) -> None:
+    """Abort incomplete uploads after a day, keeping every rule that somebody else set."""
+    from minio.commonconfig import ENABLED, Filter
+    from minio.lifecycleconfig import AbortIncompleteMultipartUpload, LifecycleConfig, Rule
+
+    with explained(endpoint, "set the bucket's lifecycle"):
+        server = client(endpoint)
+        present = server.get_bucket_lifecycle(bucket_name=endpoint.bucket)
+        ours = Rule(
+            status=ENABLED,
+            rule_filter=Filter(prefix=""),
+            rule_id="binder-node-abort-incomplete-uploads",
+            abort_incomplete_multipart_upload=AbortIncompleteMultipartUpload(days_after_initiation=ABORT_AFTER_DAYS),
+        )
+        others = [rule for rule in (present.rules if present else []) if rule.rule_id != ours.rule_id]
+        server.set_bucket_lifecycle(bucket_name=endpoint.bucket, config=LifecycleConfig([*others, ours]))
