@@ -1,0 +1,50 @@
+"""Arguments and options that many commands share, so that they read and complete the same everywhere.
+
+Imported by every command module at start: typer and the standard library only.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Output(StrEnum):
+    """How a command tells what it found: text for people on stderr and stdout, the others on stdout for machines."""
+
+    text = "text"
+    json = "json"
+    yaml = "yaml"
+
+
+def complete_node(incomplete: str) -> list[str]:
+    """Names of the inventories in the usual folder, for shell completion."""
+    return sorted(path.stem for path in Path("inventories").glob("*.yaml") if path.stem.startswith(incomplete))
+
+
+NodeArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NODE",
+        help="A node's name (inventories/NODE.yaml) or the path of an inventory.",
+        autocompletion=complete_node,
+        show_default=False,
+    ),
+]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for people, json or yaml for machines.")]
+PinsOption = Annotated[
+    Path | None,
+    typer.Option("--pins", envvar="BINDER_NODE_PINS", help="A TOML file that replaces or adds pins.", show_default=False),
+]
+SourceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        envvar="BINDER_NODE_SOURCE",
+        help="Where artifacts come from, in order: release,module,bundle=DIR.",
+        show_default=False,
+    ),
+]

@@ -1,0 +1,58 @@
+"""The one place where errors become exit codes and lines, and where tracebacks are let through (``--debug``)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from binder_node.errors import BinderNodeError
+
+# 128 + SIGINT, as shells report it.
+INTERRUPTED = 130
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Show a deliberate failure as its own lines and end with its exit code.
+
+    Everything else is a bug of ours and goes on to Typer as a traceback; ``BINDER_NODE_DEBUG`` (``--debug``) lets
+    deliberate failures through as tracebacks as well.
+    """
+    try:
+        yield
+    except BinderNodeError as error:
+        if os.environ.get("BINDER_NODE_DEBUG"):
+            raise
+        sys.stderr.write(f"{_red('error:')} {error}\n")
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; run the same command again to go on from here\n")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _red(text: str) -> str:
+    return f"\x1b[31m{text}\x1b[0m" if sys.stderr.isatty() and "NO_COLOR" not in os.environ else text
+
+
+def confirm(question: str, expected: str, given: str | None) -> None:
+    """Go on only when ``expected`` was given by ``--yes`` or typed at a terminal.
+
+    Raises:
+        typer.Exit: with code 2, when there is no terminal to ask at, or something else was answered.
+    """
+    if given == expected:
+        return
+    if given is not None:
+        sys.stderr.write(f"error: --yes {given}: this is {expected}; nothing was done\n")
+        raise typer.Exit(2)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        sys.stderr.write(f"error: {question} Without a terminal, say --yes {expected}; nothing was done\n")
+        raise typer.Exit(2)
+    answer = typer.prompt(f"{question} Type its name to go on", err=True)
+    if answer != expected:
+        sys.stderr.write("not the name; nothing was done\n")
+        raise typer.Exit(2)
