@@ -37,7 +37,9 @@ NodeArgument = Annotated[
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for people, json or yaml for machines.")]
 PinsOption = Annotated[
     Path | None,
-    typer.Option("--pins", envvar="BINDER_NODE_PINS", help="A TOML file that replaces or adds pins.", show_default=False),
+    typer.Option(
+        "--pins", envvar="BINDER_NODE_PINS", help="A TOML file that replaces or adds pins.", show_default=False
+    ),
 ]
 SourceOption = Annotated[
     str | None,

@@ -1,0 +1,147 @@
+"""The verbs: plan, up, status, destroy. Each is the same walk over the same stages."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from binder_node.changes import Change
+from binder_node.errors import StepError
+from binder_node.events import Event, Reporter, step
+from binder_node.lifecycle.stages import Inspected, apply_all, later_stages, look, look_at_all
+from binder_node.node import Access, Node
+from binder_node.providers import provider_for
+from binder_node.providers.base import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What ``up`` would do, stage by stage."""
+
+    node: str
+    stages: list[tuple[str, list[Change]]]
+
+    @property
+    def count(self) -> int:
+        return sum(len(changes) for _, changes in self.stages)
+
+
+@dataclass(slots=True)
+class Timed:
+    """A reporter that also keeps the seconds of each stage that had something to do, in order."""
+
+    report: Reporter
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, event: Event, /) -> None:
+        if event.kind == "done" and "seconds" in event.data:
+            self.seconds[event.stage] = self.seconds.get(event.stage, 0.0) + float(event.data["seconds"])
+        self.report(event)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What ``up`` did: number of changes, seconds by stage (looking included) and in all."""
+
+    node: str
+    changes: int
+    seconds: float
+    stages: dict[str, float]
+    address: str
+    url: str
+
+
+def url_of(node: Node) -> str:
+    """BinderHub's public address."""
+    spec = node.spec
+    return f"{'http' if spec.tls.mode == 'none' else 'https'}://{spec.names.binder}"
+
+
+def _machine(node: Node, report: Reporter) -> tuple[Provider, Inspected]:
+    provider = provider_for(node)
+    return provider, look(provider, report, exists=True)
+
+
+def plan(node: Node, report: Reporter) -> Plan:
+    """Every stage's changes; touches nothing.
+
+    Raises:
+        StepError, DeadlineError: something that is there could not be looked at.
+    """
+    provider, machine = _machine(node, report)
+    access = provider.access(machine.seen)
+    found = [machine, *_later(node, provider, machine, access, report)]
+    return Plan(node.spec.name, [(inspected.stage.name, inspected.changes) for inspected in found])
+
+
+def _later(
+    node: Node, provider: Provider, machine: Inspected, access: Access | None, report: Reporter
+) -> list[Inspected]:
+    ready = access is not None and not machine.changes
+    stages = later_stages(node, access, provider.address(machine.seen))
+    return look_at_all(stages, report, exists=ready)
+
+
+def up(node: Node, report: Reporter) -> Outcome:
+    """Make the node what its Spec says, from wherever it is; a second call changes nothing.
+
+    Raises:
+        StepError, DeadlineError: a step failed; the same call goes on from there.
+    """
+    began = time.monotonic()
+    timed = Timed(report)
+
+    def tell(changes: list[Change]) -> None:
+        for change in changes:
+            timed(Event("change", change.stage, f"{change.action} {change.what}", {"action": change.action}))
+
+    provider, machine = _machine(node, timed)
+    done = apply_all([machine], timed, tell)
+    if done:
+        machine = look(provider, timed, exists=True)
+        if machine.changes:
+            left = ", ".join(change.what for change in machine.changes)
+            raise StepError(node.spec.name, "make the machine", f"it still lacks: {left}")
+    access = provider.access(machine.seen)
+    if access is None:
+        raise StepError(node.spec.name, "reach the machine", "it does not answer ssh", "look at its console")
+    done += apply_all(_later(node, provider, machine, access, timed), timed, tell)
+    return Outcome(
+        node.spec.name,
+        done,
+        round(time.monotonic() - began, 2),
+        {stage: round(seconds, 2) for stage, seconds in timed.seconds.items()},
+        provider.address(machine.seen),
+        url_of(node),
+    )
+
+
+def status(node: Node, report: Reporter) -> dict[str, Any]:
+    """Every stage as it is: ``{"node", "url", "stages": {name: {"ok", "changes", "seen"}}}``."""
+    provider, machine = _machine(node, report)
+    access = provider.access(machine.seen)
+    found = [machine, *_later(node, provider, machine, access, report)]
+    return {
+        "node": node.spec.name,
+        "url": url_of(node),
+        "address": provider.address(machine.seen),
+        "stages": {
+            inspected.stage.name: {
+                "ok": not inspected.changes,
+                "changes": [f"{change.action} {change.what}" for change in inspected.changes],
+                "seen": inspected.seen,
+            }
+            for inspected in found
+        },
+    }
+
+
+def destroy(node: Node, report: Reporter) -> None:
+    """Walk back: the machine and everything on it. The inventory and its secrets stay.
+
+    Raises:
+        StepError, DeadlineError: something could not be removed; the same call goes on from there.
+    """
+    with step(report, "machine", f"destroy {node.spec.name}"):
+        provider_for(node).destroy(report)
