@@ -16,26 +16,47 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from binder_node.spec.quantity import Quantity
 
 # RFC 1123 labels; the node's name ends up in host names, unit names and Kubernetes objects.
-NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
-HostName = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$")
-]
+NODE_NAME = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
+HOST_NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$"
+URL = r"^https?://[^\s/]+(/[^\s]*)?$"
+# OpenSSH's one-line form: type, base64, comment.
+PUBLIC_KEY = r"^(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-\S+@openssh\.com) [A-Za-z0-9+/]+={0,3}( [^\n]*)?$"
+LOGIN = r"^[a-z_][a-z0-9_-]*$"
+BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
+PREFIX = r"^[a-z0-9]+([._/-][a-z0-9]+)*$"
+MEMBER = r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$"
+
+# What the patterns above ask for, in words: for messages and for the reference.
+PATTERNS = {
+    NODE_NAME: "a name of at most 40 lower-case letters, digits and dashes that begins with a letter, like bids-1",
+    HOST_NAME: "a full host name in lower case, like bids.mybinder.org",
+    URL: "a URL, like https://mirror.example.org",
+    PUBLIC_KEY: "a public key in OpenSSH's one-line form, like ssh-ed25519 AAAA... comment",
+    LOGIN: "a login name, like root or debian",
+    BUCKET: "a bucket's name of 3 to 63 lower-case letters, digits, dots and dashes, like bids-registry",
+    PREFIX: "a repository prefix in lower case, like binder or bids/builds",
+    MEMBER: "a name of lower-case letters, digits and dashes, like bids-ovh",
+}
+
+NodeName = Annotated[str, StringConstraints(pattern=NODE_NAME)]
+HostName = Annotated[str, StringConstraints(pattern=HOST_NAME, max_length=253)]
 Percent = Annotated[int, Field(ge=1, le=99)]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")]
+Url = Annotated[str, StringConstraints(pattern=URL)]
+PublicKey = Annotated[str, StringConstraints(pattern=PUBLIC_KEY)]
 
 
 class Model(BaseModel):
     """Strict and frozen: an unknown key is an error (a mis-cased one once cost the federation a day)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Machine(Model):
     """The machine's size, said so that every default can be computed, and checked against the real one."""
 
-    cpus: int = Field(ge=1, description="Cores.")
-    memory: Quantity = Field(description="RAM, as the seller writes it: 192G.")
-    disk: Quantity = Field(description="Size of the filesystem that `state` lies on: 960G.")
+    cpus: int = Field(ge=1, le=1024, description="Cores.", examples=[8])
+    memory: Quantity = Field(description="RAM, as the seller writes it: 192G.", examples=["32G"])
+    disk: Quantity = Field(description="Size of the filesystem that `state` lies on: 960G.", examples=["240G"])
     arch: Literal["amd64", "arm64"] = Field("amd64", description="The processor's architecture, as Go names it.")
     state: Path = Field(
         Path("/var/lib/binder-node"),
@@ -63,8 +84,11 @@ class SshProvider(Model):
     """A machine that exists and answers ssh."""
 
     kind: Literal["ssh"]
-    address: IPv4Address = Field(description="The machine's address.")
-    host_key: str = Field(description="Its public host key, as in /etc/ssh/ssh_host_ed25519_key.pub.")
+    address: IPv4Address = Field(description="The machine's address.", examples=["203.0.113.10"])
+    host_key: PublicKey = Field(
+        description="Its public host key, as in /etc/ssh/ssh_host_ed25519_key.pub.",
+        examples=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],
+    )
     identity: Path | None = Field(
         None, description="Private key file to log in with; none: the node's own, from its secrets."
     )
@@ -76,11 +100,9 @@ Provider = Annotated[LocalProvider | SshProvider, Field(discriminator="kind")]
 class Ssh(Model):
     """How the machine is reached."""
 
-    user: str = Field(
-        "root", pattern=r"^[a-z_][a-z0-9_-]*$", description="Login; anyone but root needs passwordless sudo."
-    )
+    user: str = Field("root", pattern=LOGIN, description="Login; anyone but root needs passwordless sudo.")
     port: int = Field(22, ge=1, le=65535, description="Port of sshd.")
-    admins: tuple[str, ...] = Field((), description="Public keys of further operators.")
+    admins: tuple[PublicKey, ...] = Field((), description="Public keys of further operators.")
     admin_networks: tuple[IPv4Network, ...] = Field(
         (IPv4Network("0.0.0.0/0"),), description="Networks from which ssh is let in."
     )
@@ -89,7 +111,7 @@ class Ssh(Model):
 class Names(Model):
     """Public host names; DNS for `binder` and `*.binder` points at the machine."""
 
-    binder: HostName = Field(description="BinderHub's own name: bids.mybinder.org.")
+    binder: HostName = Field(description="BinderHub's own name: bids.mybinder.org.", examples=["bids.mybinder.org"])
     hub: HostName = Field(description="JupyterHub's name. Default: hub.<binder>.")
     registry: HostName = Field(description="The image registry's stable name. Default: registry.<binder>.")
 
@@ -104,8 +126,8 @@ class FilesTls(Model):
     """A certificate of your own, for `names.binder` and `names.hub`."""
 
     mode: Literal["files"]
-    certificate: Path = Field(description="PEM chain.")
-    key: Path = Field(description="PEM private key.")
+    certificate: Path = Field(description="PEM chain.", examples=["tls/chain.pem"])
+    key: Path = Field(description="PEM private key.", examples=["tls/key.pem"])
 
 
 Tls = Annotated[NoTls | FilesTls, Field(discriminator="mode")]
@@ -115,20 +137,19 @@ class NodeStorage(Model):
     """MinIO on the node itself. Upstream is archived: an S3 endpoint of your provider's is the better home."""
 
     kind: Literal["node"]
-    bucket: str = Field(
-        "registry", pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="Bucket of the registry."
-    )
+    bucket: str = Field("registry", pattern=BUCKET, description="Bucket of the registry.")
 
 
 class S3Storage(Model):
     """Any S3 endpoint: put the bucket where the machine is (mybinder.org-deploy #3182)."""
 
     kind: Literal["s3"]
-    endpoint: Url = Field(description="https://nbg1.your-objectstorage.com")
-    region: str = Field("us-east-1", description="Region name that the endpoint signs with.")
-    bucket: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="Bucket of the registry: one a member."
+    endpoint: Url = Field(
+        description="The endpoint's URL: https://nbg1.your-objectstorage.com.",
+        examples=["https://nbg1.your-objectstorage.com"],
     )
+    region: str = Field("us-east-1", description="Region name that the endpoint signs with.")
+    bucket: str = Field(pattern=BUCKET, description="Bucket of the registry: one a member.", examples=["bids-registry"])
 
 
 Storage = Annotated[NodeStorage | S3Storage, Field(discriminator="kind")]
@@ -137,9 +158,7 @@ Storage = Annotated[NodeStorage | S3Storage, Field(discriminator="kind")]
 class Registry(Model):
     """The image registry on the node, and where base images come from."""
 
-    prefix: str = Field(
-        "binder", pattern=r"^[a-z0-9]+([._/-][a-z0-9]+)*$", description="Repository prefix of built images."
-    )
+    prefix: str = Field("binder", pattern=PREFIX, description="Repository prefix of built images.")
     mirrors: dict[HostName, tuple[Url, ...]] = Field(
         default_factory=dict, description="Pull-through mirrors by registry: {docker.io: [https://mirror.example.org]}."
     )
@@ -202,16 +221,14 @@ class BinderHub(Model):
 class Federation(Model):
     """Membership."""
 
-    member: str = Field(
-        "", pattern=r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$", description="Name in the federation's config: bids-ovh."
-    )
+    member: str = Field("", pattern=MEMBER, description="Name in the federation's config: bids-ovh.")
     weight: int = Field(0, ge=0, le=100, description="Target weight.")
 
 
 class Spec(Model):
     """One node: ``inventories/NODE.yaml``."""
 
-    name: NodeName = Field(description="The node's name; the inventory is called <name>.yaml.")
+    name: NodeName = Field(description="The node's name; the inventory is called <name>.yaml.", examples=["bids-1"])
     provider: Provider
     machine: Machine
     ssh: Ssh = Field(default_factory=lambda: Ssh())
@@ -223,3 +240,10 @@ class Spec(Model):
     buildkit: BuildKit
     binderhub: BinderHub
     federation: Federation = Field(default_factory=lambda: Federation())
+
+    @property
+    def state_disk(self) -> int:
+        """Bytes of the filesystem that `machine.state` lies on: the loop-mounted image's where there is one."""
+        if isinstance(self.provider, LocalProvider) and self.provider.disk_image is not None:
+            return int(self.provider.disk_image)
+        return int(self.machine.disk)

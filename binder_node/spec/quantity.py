@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler
@@ -11,8 +13,10 @@ from pydantic_core import CoreSchema, core_schema
 # those of whole bytes only.
 UNITS: dict[str, int] = {
     "Ti": 2**40, "Gi": 2**30, "Mi": 2**20, "Ki": 2**10,
-    "T": 10**12, "G": 10**9, "M": 10**6, "K": 10**3, "k": 10**3,
+    "T": 10**12, "G": 10**9, "M": 10**6, "k": 10**3,
 }  # fmt: skip
+FORM = re.compile(rf"([0-9]+(?:\.[0-9]+)?)({'|'.join(UNITS)})?", re.ASCII)
+ASK = "a number with a unit, like 450M, 2Gi or 192G"
 
 
 class Quantity(int):
@@ -50,29 +54,24 @@ class Quantity(int):
     @classmethod
     def _validate(cls, value: object) -> Quantity:
         if isinstance(value, bool) or not isinstance(value, int | str):
-            raise ValueError("is not a size; write a number with a unit, like 450M, 2Gi or 192G")
+            raise ValueError(f"is not a size; write {ASK}")
         made = cls(value)
         if made <= 0:
-            raise ValueError("must be more than nothing; write a number with a unit, like 450M, 2Gi or 192G")
+            raise ValueError(f"must be more than nothing; write {ASK}")
         return made
 
 
 def _bytes(text: str) -> int:
-    for unit, factor in UNITS.items():
-        if text.endswith(unit):
-            number = text.removesuffix(unit)
-            break
-    else:
-        number, factor = text, 1
-    try:
-        return int(float(number) * factor)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is not a size; write a number with a unit, like 450M, 2Gi or 192G") from None
+    match = FORM.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a size; write {ASK}")
+    number, unit = match.groups()
+    return int(Decimal(number) * UNITS.get(unit, 1))
 
 
 def shortest(value: int) -> str:
     """The shortest exact decimal form: ``2000000000`` -> ``2G``."""
-    for unit in ("T", "G", "M", "K"):
+    for unit in ("T", "G", "M", "k"):
         if value and value % UNITS[unit] == 0:
             return f"{value // UNITS[unit]}{unit}"
     return str(value)

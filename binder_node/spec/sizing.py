@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from binder_node.spec.model import Machine
@@ -15,6 +16,8 @@ PODS_PER_GB = 1.75
 # proxy, two BinderHubs) and a few builds and sessions.
 LEAST_PODS = 30
 OWN_PODS = 20
+# Nobody runs a kubelet beyond this (the model's own limit).
+MOST_PODS = 1000
 # A session's guarantee on every member: 450M (mybinder/values.yaml, singleuser.memory.guarantee).
 GUARANTEE = 450 * 10**6
 # Kept for the node itself: what an idle stack was measured to use (1.45 GB), and what the members give their
@@ -36,15 +39,33 @@ CACHE_TOP = 300 * GB
 KEEP_FREE, IMAGE_GC_HIGH, IMAGE_GC_LOW, WAIT_BELOW, EVICT_BELOW = 30, 75, 60, 15, 8
 
 
+# What the reference and a fresh inventory say about a computed default, by its dotted key.
+RULES = {
+    "names.hub": "hub.<binder>",
+    "names.registry": "registry.<binder>",
+    "kubernetes.max_pods": f"{PODS_PER_GB} x GB of RAM, {LEAST_PODS} to {MOST_PODS}",
+    "kubernetes.image_gc_high": f"{IMAGE_GC_HIGH}",
+    "kubernetes.image_gc_low": f"{IMAGE_GC_LOW}",
+    "kubernetes.evict_below": f"{EVICT_BELOW}",
+    "buildkit.cache": f"{CACHE_SHARE:.0%} of the disk, at most {CACHE_TOP // GB}G",
+    "buildkit.keep_free": f"{KEEP_FREE}",
+    "buildkit.wait_below": f"{WAIT_BELOW}",
+    "buildkit.parallelism": "a quarter of the cores, 2 to 8",
+    "binderhub.quota": f"{QUOTA_SHARE:.0%} of what fits: (RAM - {IDLE / GB:g}G - an eighth for builds) "
+    f"/ session.memory_guarantee, or max_pods - {OWN_PODS} if that is less",
+    "binderhub.build_limit": "a quarter of the cores, 2 to 8",
+}
+
+
 def max_pods(memory: int) -> int:
     """Pods for ``memory`` bytes."""
-    return max(LEAST_PODS, int(PODS_PER_GB * memory / GB))
+    return min(MOST_PODS, max(LEAST_PODS, int(PODS_PER_GB * memory / GB)))
 
 
-def quota(memory: int, pods: int) -> int:
-    """Sessions and builds at once for ``memory`` bytes and a kubelet limit of ``pods``."""
+def quota(memory: int, pods: int, guarantee: int = GUARANTEE) -> int:
+    """Sessions and builds at once for ``memory`` bytes, a limit of ``pods`` and ``guarantee`` bytes a session."""
     free = memory - IDLE - int(memory * BUILDER_SHARE)
-    return max(1, int(QUOTA_SHARE * min(pods - OWN_PODS, free // GUARANTEE)))
+    return max(1, int(QUOTA_SHARE * min(pods - OWN_PODS, free // guarantee)))
 
 
 def parallelism(cpus: int) -> int:
@@ -54,30 +75,42 @@ def parallelism(cpus: int) -> int:
 
 def cache(disk: int) -> Quantity:
     """The build cache's limit on a filesystem of ``disk`` bytes, in whole MB, never larger than its share."""
-    return Quantity(min(CACHE_TOP, int(disk * CACHE_SHARE) // 10**6 * 10**6))
+    return Quantity(min(CACHE_TOP, max(1, int(disk * CACHE_SHARE) // 10**6) * 10**6))
 
 
-def defaults(machine: Machine, names: dict[str, Any]) -> dict[str, Any]:
+def defaults(
+    machine: Machine,
+    names: Mapping[str, Any],
+    *,
+    disk: int | None = None,
+    pods: int | None = None,
+    guarantee: int = GUARANTEE,
+) -> dict[str, Any]:
     """Everything an inventory need not say, given the machine and ``names`` as the inventory has them.
 
+    ``disk`` is the state filesystem's size in bytes where it is not the machine's (a loop-mounted image), ``pods``
+    and ``guarantee`` what the inventory says of them: the quota follows from those.
     Returns a nested dict in the inventory's shape, to be merged *under* what the inventory says.
     """
-    pods = max_pods(machine.memory)
+    limit = max_pods(machine.memory)
     builds = parallelism(machine.cpus)
     binder = names.get("binder")
     return {
         "names": {"hub": f"hub.{binder}", "registry": f"registry.{binder}"} if isinstance(binder, str) else {},
         "kubernetes": {
-            "max_pods": pods,
+            "max_pods": limit,
             "image_gc_high": IMAGE_GC_HIGH,
             "image_gc_low": IMAGE_GC_LOW,
             "evict_below": EVICT_BELOW,
         },
         "buildkit": {
-            "cache": cache(machine.disk),
+            "cache": cache(machine.disk if disk is None else disk),
             "keep_free": KEEP_FREE,
             "wait_below": WAIT_BELOW,
             "parallelism": builds,
         },
-        "binderhub": {"quota": quota(machine.memory, pods), "build_limit": builds},
+        "binderhub": {
+            "quota": quota(machine.memory, limit if pods is None else pods, guarantee),
+            "build_limit": builds,
+        },
     }

@@ -1,0 +1,218 @@
+"""From ``inventories/NODE.yaml`` to a complete Spec, or every mistake in it at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from binder_node.errors import InputError, Problem
+from binder_node.spec import rules, sizing
+from binder_node.spec.keys import Key, choices, dotted, required, submodel
+from binder_node.spec.model import HostName, Machine, Names, Spec
+from binder_node.spec.problems import nearest, place, sentences
+from binder_node.spec.quantity import Quantity
+from binder_node.spec.source import Source, read
+
+FOLDER = Path("inventories")
+SUFFIXES = (".yaml", ".yml")
+# Keys of files on the operator's machine: relative to the inventory's folder, absolute in the Spec.
+PATHS: tuple[tuple[str, str], ...] = (
+    ("provider", "identity"),
+    ("tls", "certificate"),
+    ("tls", "key"),
+    ("binderhub", "values"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """A Spec with the text it came from.
+
+    ``given`` are the keys that stand in the file, ``computed`` those that the sizing rules added.
+    """
+
+    path: Path
+    spec: Spec
+    source: Source
+    given: frozenset[Key]
+    computed: frozenset[Key]
+
+
+def find(name_or_path: str | Path) -> Path:
+    """The inventory's path: a path as it is, a bare name as ``inventories/NAME.yaml`` below the current folder.
+
+    Raises InputError, with the nearest name there is, when a bare name has no file.
+    """
+    path = Path(name_or_path)
+    if path.suffix in SUFFIXES or len(path.parts) > 1 or path.is_file():
+        return path
+    named = FOLDER / f"{path.name}.yaml"
+    if named.is_file():
+        return named
+    there = sorted(file.stem for file in FOLDER.glob("*.yaml"))
+    near = nearest(path.name, there)
+    right = f"did you mean {near}?" if near else f"there are: {', '.join(there)}" if there else ""
+    make = f"`binder-node init {path.name}` makes it"
+    raise InputError(Problem(str(named), 0, "", "there is no such inventory", f"{right} {make}".strip()))
+
+
+def load(path: Path) -> Spec:
+    """The Spec of the inventory at ``path``. Raises InputError with every problem there is."""
+    return load_inventory(path).spec
+
+
+def load_inventory(path: Path) -> Inventory:
+    """As :func:`load`, with lines and what was given and computed."""
+    source = read(path)
+    data = _whole(source.data, path)
+    machine, problems = _machine(data, source)
+    computed = _computed(data, machine or Machine.model_validate(required(Machine)))
+    merged = _under(computed, data)
+    spec, invalid, found = _validate(merged, source)
+    problems += [problem for problem in found if problem not in problems]
+    if machine is None:
+        invalid.add("machine")
+    if "name" not in invalid and path.stem != spec.name:
+        right = f"write {path.stem}, or rename the file to {spec.name}{path.suffix}"
+        problems.append(source.problem(("name",), f"'{spec.name}' is not the file's name", right))
+    problems += [source.problem(*broken) for broken in rules.broken(spec, invalid)]
+    if problems:
+        raise InputError(*sorted(problems))
+    given = frozenset(source.lines)
+    added = frozenset((part, name) for part, values in computed.items() for name in values) - given
+    return Inventory(path, spec, source, given, added)
+
+
+def _whole(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The file's data with empty sections as such (``ssh:`` with nothing but comments), and with absolute paths."""
+    data = {str(key): value for key, value in given.items()}
+    for name, field in Spec.model_fields.items():
+        if name in data and data[name] is None and submodel(field) is not None:
+            data[name] = {}
+    binderhub = data.get("binderhub")
+    if isinstance(binderhub, dict) and "session" in binderhub and binderhub["session"] is None:
+        data["binderhub"] = {**binderhub, "session": {}}
+    folder = path.absolute().parent
+    for section, name in PATHS:
+        inner = data.get(section)
+        if isinstance(inner, dict) and name in inner:
+            data[section] = {**inner, name: _absolute(inner[name], folder)}
+    return data
+
+
+def _absolute(value: Any, folder: Path) -> Any:
+    if isinstance(value, list):
+        return [_absolute(item, folder) for item in value]
+    if not isinstance(value, str) or not value:
+        return value
+    return str(folder / Path(value).expanduser())
+
+
+def _json(data: Any) -> str:
+    # Pydantic's strict mode takes addresses and paths as texts from JSON only; what JSON lacks (dates) is a text.
+    return json.dumps(data, default=str)
+
+
+def _machine(data: Mapping[str, Any], source: Source) -> tuple[Machine | None, list[Problem]]:
+    """The machine's size comes first: everything else is computed from it."""
+    try:
+        return Machine.model_validate_json(_json(data.get("machine")), strict=True), []
+    except ValidationError as error:
+        if "machine" not in data:
+            return None, []  # said by the validation of the whole
+        errors = error.errors(include_url=False)
+        for one in errors:
+            one["loc"] = ("machine", *one["loc"])
+        return None, list(sentences(errors, source))
+
+
+def _computed(data: Mapping[str, Any], machine: Machine) -> dict[str, Any]:
+    names, provider, kubernetes, binderhub = (
+        part if isinstance(part, dict) else {}
+        for part in (data.get(name) for name in ("names", "provider", "kubernetes", "binderhub"))
+    )
+    session = binderhub.get("session")
+    binder = _valid(HostName, names.get("binder")) or required(Names)["binder"]
+    guarantee = _valid(Quantity, session.get("memory_guarantee")) if isinstance(session, dict) else None
+    return sizing.defaults(
+        machine,
+        {"binder": binder},
+        disk=_valid(Quantity, provider.get("disk_image")) if provider.get("kind") == "local" else None,
+        pods=_valid(int, kubernetes.get("max_pods")),
+        guarantee=guarantee or sizing.GUARANTEE,
+    )
+
+
+def _valid(kind: Any, value: Any) -> Any:
+    """``value`` as ``kind``, or ``None``: a wrong one is reported where it stands, and must not break what follows."""
+    try:
+        return TypeAdapter(kind).validate_python(value, strict=True)
+    except ValidationError:
+        return None
+
+
+def _under(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(given)
+    for key, value in defaults.items():
+        if key not in given:
+            merged[key] = value
+        elif isinstance(value, Mapping) and isinstance(given[key], Mapping):
+            merged[key] = _under(value, given[key])
+    return merged
+
+
+def _validate(data: dict[str, Any], source: Source) -> tuple[Spec, set[str], list[Problem]]:
+    """The Spec, the sections that are not the operator's because theirs were wrong, and what was wrong with them."""
+    try:
+        return Spec.model_validate_json(_json(data), strict=True), set(), []
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    problems = list(sentences(errors, source))
+    invalid = {str(place(one["loc"]).key[0]) for one in errors}
+    machine = Machine.model_validate(required(Machine))
+    stand_in = _under(sizing.defaults(machine, required(Names)), _example())
+    patched = {name: data[name] for name in Spec.model_fields if name in data and name not in invalid}
+    patched |= {name: stand_in[name] for name in invalid if name in stand_in}
+    return Spec.model_validate_json(_json(patched), strict=True), invalid, problems
+
+
+def _example() -> dict[str, Any]:
+    """A smallest valid inventory: sections that replace wrong ones while the rules look at the others."""
+    found: dict[str, Any] = {}
+    for name, field in Spec.model_fields.items():
+        options, inner = choices(field), submodel(field)
+        if options:
+            tag, member = next(iter(options.items()))
+            found[name] = required(member, tag)
+        elif inner is not None:
+            found[name] = required(inner)
+        else:
+            found[name] = field.examples[0] if field.examples else None
+    return found
+
+
+def render(inventory: Inventory) -> dict[str, Any]:
+    """The complete Spec, ready for JSON: ``spec``, and as dotted keys what is ``given``, ``computed``, ``default``."""
+    spec = inventory.spec.model_dump(mode="json")
+    leaves = list(_leaves(spec, ()))
+    given = [key for key in leaves if key in inventory.given]
+    computed = [key for key in leaves if key in inventory.computed]
+    default = [key for key in leaves if key not in inventory.given and key not in inventory.computed]
+    return {
+        "file": inventory.source.file,
+        "spec": spec,
+        "given": [dotted(key) for key in given],
+        "computed": [dotted(key) for key in computed],
+        "default": [dotted(key) for key in default],
+    }
+
+
+def _leaves(value: Any, key: Key) -> list[Key]:
+    if isinstance(value, dict) and value and key[-1:] != ("mirrors",):
+        return [leaf for name, inner in value.items() for leaf in _leaves(inner, (*key, name))]
+    return [key]
