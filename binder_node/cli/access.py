@@ -1,0 +1,69 @@
+"""``ssh``, ``kubeconfig``, ``logs``: getting at what runs on a node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from binder_node.cli.options import NodeArgument
+
+app = typer.Typer()
+PANEL = "On a node"
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples:  binder-node ssh bids   ·   binder-node ssh bids -- systemctl status k3s",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def ssh(node: NodeArgument, command: Annotated[list[str] | None, typer.Argument(help="Run this, not a shell.")] = None) -> None:
+    """Log in, strictly: only the host key that was made for this node is taken."""
+    import os
+
+    from binder_node import remote
+    from binder_node.cli.run import errors
+    from binder_node.lifecycle import opened
+
+    with errors():
+        access = opened.access_of(opened.open_spec(node, None))
+        argv = remote.ssh_argv(access, *(command or []))
+    os.execvp(argv[0], argv)
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples:  binder-node kubeconfig bids > kubeconfig   ·   binder-node kubeconfig bids --tunnel",
+)
+def kubeconfig(
+    node: NodeArgument,
+    tunnel: Annotated[bool, typer.Option("--tunnel", help="Keep a tunnel to the API open until Ctrl-C.")] = False,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="Write there (0600) instead of stdout.")] = None,
+) -> None:
+    """Fetch a fresh kubeconfig. The API is reached through ssh unless the inventory opens it to your network."""
+    from binder_node.cli.run import errors
+    from binder_node.lifecycle import opened
+    from binder_node.lifecycle.reach import write_kubeconfig
+
+    with errors():
+        write_kubeconfig(opened.open_spec(node, None), tunnel=tunnel, file=file)
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples:  binder-node logs bids k3s   ·   binder-node logs bids binder -f   ·   binder-node logs bids buildkit -n 50",
+)
+def logs(
+    node: NodeArgument,
+    component: Annotated[str, typer.Argument(help="k3s, buildkit, minio, registry, firewall; or hub, proxy, binder.")],
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 200,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come, until Ctrl-C.")] = False,
+) -> None:
+    """Show the log of a component, wherever it runs: a unit of the host's, or a pod of the release's."""
+    from binder_node.cli.run import errors
+    from binder_node.lifecycle import opened
+    from binder_node.lifecycle.reach import show_logs
+
+    with errors():
+        raise typer.Exit(show_logs(opened.open_spec(node, None), component, lines=lines, follow=follow))

@@ -1,0 +1,44 @@
+"""The command line's root. Command modules import typer and the standard library only: starting costs no SDK."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from binder_node.cli import access, artifacts, launch, node, spec
+
+app = typer.Typer(
+    name="binder-node",
+    help="A mybinder.org federation member on one cheap machine: bring it up, check it, launch on it.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,  # locals hold secrets
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.", envvar="BINDER_NODE_DEBUG")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from binder_node import __version__
+
+        typer.echo(f"binder-node {__version__}")
+        raise typer.Exit
+    if debug:
+        os.environ["BINDER_NODE_DEBUG"] = "1"
+
+
+for module in (spec, node, launch, access):
+    for command in module.app.registered_commands:
+        app.registered_commands.append(command)
+app.add_typer(artifacts.app, name="artifacts", help="The pinned files a node is made of: list, fetch, build, bundle, verify.")
+
+
+def run() -> None:
+    """Entry point of the ``binder-node`` script."""
+    app()

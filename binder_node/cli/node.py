@@ -1,0 +1,186 @@
+"""``plan``, ``up``, ``status``, ``destroy``, ``unlock``: the verbs over a whole node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from binder_node.cli.options import NodeArgument, Output, OutputOption, PinsOption, SourceOption
+
+if TYPE_CHECKING:
+    from binder_node.lifecycle.verbs import Outcome, Plan
+
+app = typer.Typer()
+PANEL = "A node"
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples:  binder-node plan bids   ·   binder-node plan inventories/bids.yaml -o json",
+)
+def plan(
+    node: NodeArgument, output: OutputOption = Output.text, pins: PinsOption = None, source: SourceOption = None
+) -> None:
+    """Show what [bold]up[/] would change, stage by stage: files as diffs, secrets masked. Touches nothing."""
+    from binder_node.cli.output import document, reporting
+    from binder_node.cli.run import errors
+    from binder_node.events import silent
+    from binder_node.lifecycle import opened, verbs
+
+    with errors():
+        found = opened.open_spec(node, pins)
+        with reporting(Output.text) as report:
+            quiet = report if output is Output.text else silent
+            made = verbs.plan(opened.open_node(found, quiet, sources=source, write=False), quiet)
+        if output is Output.text:
+            _show_plan(made)
+        else:
+            stages = [{"stage": name, "changes": changes} for name, changes in made.stages]
+            document({"node": made.node, "count": made.count, "stages": stages}, output)
+
+
+def _show_plan(made: Plan) -> None:
+    from binder_node.cli.output import diff, say
+
+    for name, changes in made.stages:
+        say(f"{name}: {len(changes) or 'no'} change{'' if len(changes) == 1 else 's'}")
+        for change in changes:
+            say(f"  {change.action} {change.what}")
+            if change.diff:
+                diff(change.diff)
+    say(f"{made.node}: {made.count} changes in all" if made.count else f"{made.node}: nothing to do")
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples:  binder-node up bids   ·   binder-node up bids -o json | jq .message",
+)
+def up(
+    node: NodeArgument, output: OutputOption = Output.text, pins: PinsOption = None, source: SourceOption = None
+) -> None:
+    """Make the node what its inventory says, from wherever it is. Killed anywhere, the same command goes on.
+
+    With -o json one event a line is written to stdout while it runs; the last one carries the outcome.
+    """
+    from binder_node.cli.output import reporting
+    from binder_node.cli.run import errors
+    from binder_node.events import Event
+    from binder_node.lifecycle import opened, verbs
+    from binder_node.lifecycle.lock import locked
+
+    with errors():
+        found = opened.open_spec(node, pins)
+        with reporting(output) as report, locked(found.runtime, found.spec.name, "up"):
+            outcome = verbs.up(opened.open_node(found, report, sources=source), report)
+            if output is not Output.text:
+                report(Event("done", "up", _sentence(outcome), _fields(outcome)))
+        if output is Output.text:
+            _show_outcome(outcome)
+
+
+def _fields(outcome: Outcome) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(outcome)
+
+
+def _sentence(outcome: Outcome) -> str:
+    what = f"{outcome.changes} changes" if outcome.changes else "nothing to change"
+    return f"{outcome.node}: {what}, {outcome.seconds:.1f} s; {outcome.url} at {outcome.address}"
+
+
+def _show_outcome(outcome: Outcome) -> None:
+    from binder_node.cli.output import say, table
+
+    if outcome.changes:
+        rows = [[stage, f"{seconds:.1f}"] for stage, seconds in outcome.stages.items()]
+        table("", ["stage", "seconds"], [*rows, ["in all", f"{outcome.seconds:.1f}"]])
+    say(_sentence(outcome))
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples:  binder-node status bids   ·   binder-node status bids -o yaml",
+)
+def status(
+    node: NodeArgument, output: OutputOption = Output.text, pins: PinsOption = None, source: SourceOption = None
+) -> None:
+    """Show every stage as it is. Exits with 1 when one is not as its inventory says."""
+    from binder_node.cli.output import document, reporting, say, table
+    from binder_node.cli.run import errors
+    from binder_node.events import silent
+    from binder_node.lifecycle import opened, verbs
+
+    with errors():
+        found = opened.open_spec(node, pins)
+        with reporting(Output.text) as report:
+            quiet = report if output is Output.text else silent
+            seen = verbs.status(opened.open_node(found, quiet, sources=source, write=False), quiet)
+        stages: dict[str, Any] = seen["stages"]
+        if output is Output.text:
+            rows = [
+                [name, "as it should be" if stage["ok"] else f"{len(stage['changes'])} changes wanted"]
+                for name, stage in stages.items()
+            ]
+            table("", ["stage", "state"], rows)
+            say(f"{seen['url']} at {seen['address']}")
+        else:
+            document(seen, output)
+        if not all(stage["ok"] for stage in stages.values()):
+            raise typer.Exit(1)
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples:  binder-node destroy bids   ·   binder-node destroy bids --yes bids",
+)
+def destroy(
+    node: NodeArgument,
+    yes: Annotated[str | None, typer.Option("--yes", metavar="NODE", help="The node's name, instead of asking.")] = None,
+    pins: PinsOption = None,
+) -> None:
+    """Take the machine away with everything on it. The inventory and the secrets stay."""
+    from binder_node.cli.output import reporting, say
+    from binder_node.cli.run import confirm, errors
+    from binder_node.lifecycle import opened, verbs
+    from binder_node.lifecycle.lock import locked
+
+    with errors():
+        found = opened.open_spec(node, pins)
+        name = found.spec.name
+        confirm(f"This takes {name} away, with its machine and all that is stored on it.", name, yes)
+        with reporting(Output.text) as report, locked(found.runtime, name, "destroy"):
+            verbs.destroy(opened.open_bare(found), report)
+        say(f"{name}: gone; its inventory and secrets are still here")
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Example:  binder-node unlock bids",
+)
+def unlock(
+    node: NodeArgument,
+    yes: Annotated[str | None, typer.Option("--yes", metavar="NODE", help="The node's name, instead of asking.")] = None,
+) -> None:
+    """Break the lock of a run that is stuck. The lock of a run that has ended is free by itself."""
+    import time
+
+    from binder_node.cli.output import say
+    from binder_node.cli.run import confirm, errors
+    from binder_node.lifecycle import lock, opened
+
+    with errors():
+        found = opened.open_spec(node, None)
+        name = found.spec.name
+        held = lock.holder(found.runtime)
+        if held is None:
+            say(f"{name}: not locked")
+            return
+        confirm(f"{name} is locked: {held.describe(time.time())}. It goes on if it still runs.", name, yes)
+        lock.break_lock(found.runtime)
+        say(f"{name}: lock broken")
+
+
+_ = Path  # typer resolves annotations of shared options in this module
