@@ -1,4 +1,4 @@
-"""One run a node at a time. The lock is the kernel's (flock): it ends with the process that holds it, however it ends."""
+"""One run a node at a time. The lock is the kernel's (flock): it ends with the process that holds it."""
 
 from __future__ import annotations
 

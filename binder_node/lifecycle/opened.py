@@ -27,7 +27,7 @@ class Opened:
 
 
 def runtime_root() -> Path:
-    """Where nodes keep what only this machine needs: sockets, known_hosts, locks. ``BINDER_NODE_STATE`` overrides it."""
+    """Where nodes keep what only this machine needs: sockets, known_hosts, locks (``BINDER_NODE_STATE``)."""
     import platformdirs
 
     override = os.environ.get("BINDER_NODE_STATE")

@@ -1,0 +1,130 @@
+"""The storage room against a real MinIO: its own process, its own folder, a port of the kernel's choice."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from minio.error import S3Error, ServerError
+
+from binder_node.errors import DeadlineError, StepError
+from binder_node.secrets.masked import Masked
+from binder_node.storage import bucket
+from binder_node.storage.bucket import Bucket
+from binder_node.storage.endpoint import Endpoint, client
+from binder_node.storage.probe import PREFIX, probe
+from tests.integration.binaries import binary
+
+pytestmark = pytest.mark.integration
+
+ROOT = Masked("root-password-of-a-test")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """A running MinIO's root user."""
+    folder: Path = tmp_path_factory.mktemp("minio")
+    port = free_port()
+    environment = {**os.environ, "MINIO_ROOT_USER": "root", "MINIO_ROOT_PASSWORD": ROOT.reveal()}
+    command = [str(binary("minio")), "server", "--quiet", "--address", f"127.0.0.1:{port}", str(folder / "data")]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            with socket.socket() as knock:
+                if knock.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            assert process.poll() is None, (folder / "log").read_text()
+            time.sleep(0.05)
+        endpoint = Endpoint("test", f"http://127.0.0.1:{port}", "us-east-1", "registry", "root", ROOT)
+        wait_ready(endpoint, deadline)
+        yield endpoint
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def wait_ready(endpoint: Endpoint, deadline: float) -> None:
+    while True:
+        try:
+            client(endpoint).list_buckets()
+        except (S3Error, ServerError):  # it listens before it serves
+            assert time.monotonic() < deadline, "MinIO does not answer"
+            time.sleep(0.1)
+        else:
+            return
+
+
+def scoped(root: Endpoint, name: str) -> Endpoint:
+    return replace(root, bucket=name, access_key=f"key-{name}", secret_key=Masked("the-registrys-secret"))
+
+
+def test_from_nothing_to_a_bucket_with_a_key_of_its_own(root: Endpoint) -> None:
+    ours = scoped(root, "fresh")
+    assert bucket.look(ours) == Bucket("missing", False, False)
+    bucket.make_key(root, ours.access_key, ours)
+    assert bucket.look(ours) == Bucket("ok", False, False)
+    bucket.make(ours)
+    assert bucket.look(ours) == Bucket("ok", True, False)
+    bucket.make(ours)  # a second time is no error
+    assert probe(ours).size == 4096
+
+
+def test_the_key_reaches_no_other_bucket(root: Endpoint) -> None:
+    ours, other = scoped(root, "mine"), scoped(root, "theirs")
+    bucket.make_key(root, ours.access_key, ours)
+    client(root).make_bucket(bucket_name="theirs")
+    with pytest.raises(StepError, match="AccessDenied") as caught:
+        probe(replace(other, access_key=ours.access_key))
+    assert "give it read, write and lifecycle rights" in caught.value.remedy
+
+
+def test_a_changed_secret_is_seen_and_set_again(root: Endpoint) -> None:
+    ours = scoped(root, "rotated")
+    bucket.make_key(root, ours.access_key, ours)
+    bucket.make(ours)
+    rotated = replace(ours, secret_key=Masked("another-secret-by-now"))
+    assert bucket.look(rotated).key == "stale"
+    bucket.make_key(root, rotated.access_key, rotated)
+    assert bucket.look(rotated) == Bucket("ok", True, False)
+    assert bucket.look(ours).key == "stale"
+
+
+def test_a_multipart_upload_goes_there_and_back_and_leaves_nothing(root: Endpoint) -> None:
+    ours = scoped(root, "large")
+    bucket.make_key(root, ours.access_key, ours)
+    bucket.make(ours)
+    size = 150 * 2**20 + 17  # three parts, the last one odd
+    seen = probe(ours, size)
+    assert seen.size == size
+    assert list(client(ours).list_objects(bucket_name="large", prefix=PREFIX, recursive=True)) == []
+
+
+def test_a_missing_bucket_is_named_as_such(root: Endpoint) -> None:
+    with pytest.raises(StepError, match="NoSuchBucket") as caught:
+        probe(replace(root, bucket="never-made"))
+    assert "never-made" in str(caught.value)
+    assert ROOT.reveal() not in str(caught.value)
+
+
+def test_nobody_at_the_endpoint_is_said_within_the_deadline(root: Endpoint) -> None:
+    nobody = replace(root, url=f"http://127.0.0.1:{free_port()}")
+    began = time.monotonic()
+    with pytest.raises(DeadlineError, match="look at the bucket"):
+        bucket.look(nobody)
+    assert time.monotonic() - began < 15
