@@ -10,7 +10,8 @@ from binder_node.secrets.masked import Masked
 class Secrets(BaseModel):
     """One node's secrets, complete. Private keys are OpenSSH ed25519 texts; ``*_public`` are one-line public keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Pydantic's messages quote what they were given: not here.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     host_key: Masked  # the machine's ssh host key, made here and handed over by user-data
     host_key_public: str
