@@ -1,0 +1,100 @@
+"""The ``module`` source at work: a Go program built in an empty folder of its own, its output told as it comes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+from binder_node.artifacts.recipe import Build
+from binder_node.errors import DeadlineError, StepError
+from binder_node.events import Event, Reporter
+
+_TAIL = 30  # lines of Go's output that an error shows
+_EVERY = 0.5  # seconds between two progress events
+
+
+def go_version(timeout: float = 30.0) -> str:
+    """The local toolchain's version, as ``go1.26.8``. StepError if there is none."""
+    step, remedy = "look for Go", "install Go 1.25 or later (https://go.dev/doc/install), or take another source"
+    if shutil.which("go") is None:
+        raise StepError("here", step, "no `go` command is on the path", remedy)
+    try:
+        done = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise DeadlineError("here", "go env GOVERSION", timeout, remedy=remedy) from error
+    if done.returncode:
+        raise StepError("here", step, done.stderr, remedy)
+    return done.stdout.strip()
+
+
+def build(recipe: Build, folder: Path, report: Reporter, deadline: float = 3600.0) -> Path:
+    """Build in ``folder`` (empty); returns the program's path.
+
+    ``deadline`` is in seconds, for all commands together. StepError shows the end of Go's output.
+    """
+    out, work = folder / recipe.name, folder / "src"
+    work.mkdir()
+    ends = time.monotonic() + deadline
+    env = {**os.environ, **recipe.env()}
+    for argv in recipe.commands(out):
+        _run(recipe, argv, work, env, report, ends, deadline)
+    return out
+
+
+def _run(
+    recipe: Build, argv: tuple[str, ...], cwd: Path, env: dict[str, str], report: Reporter, ends: float, deadline: float
+) -> None:
+    tail: deque[str] = deque(maxlen=_TAIL)
+    expired = threading.Event()
+    process = subprocess.Popen(
+        argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, errors="replace", start_new_session=True,
+    )  # fmt: skip
+
+    def expire() -> None:
+        expired.set()
+        _kill(process)
+
+    timer = threading.Timer(max(0.0, ends - time.monotonic()), expire)
+    timer.start()
+    try:
+        _follow(recipe, argv, process, report, tail)
+        code = process.wait()
+    finally:
+        timer.cancel()
+        _kill(process)  # nothing may go on compiling after Ctrl-C
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+    if expired.is_set():
+        raise DeadlineError("here", f"the build of {recipe.name}", deadline, "\n".join(tail) or "no output")
+    if code:
+        remedy = "the last lines are Go's; a newer Go, or another --source, may do"
+        raise StepError("here", f"build {recipe.name}: {' '.join(argv[:2])}", "\n".join(tail), remedy)
+
+
+def _follow(
+    recipe: Build, argv: tuple[str, ...], process: subprocess.Popen[str], report: Reporter, tail: deque[str]
+) -> None:
+    assert process.stdout is not None
+    last = 0.0
+    for lines, line in enumerate(process.stdout, 1):
+        tail.append(line.rstrip())
+        if time.monotonic() - last >= _EVERY:
+            last = time.monotonic()
+            data = {"name": recipe.name, "done": lines, "total": 0, "unit": "lines"}
+            report(Event("progress", "artifacts", f"{recipe.name}: {argv[1]}: {line.rstrip()}", data))
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    if process.poll() is not None:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
