@@ -18,7 +18,9 @@ PANEL = "On a node"
     epilog="Examples:  binder-node ssh bids   ·   binder-node ssh bids -- systemctl status k3s",
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
-def ssh(node: NodeArgument, command: Annotated[list[str] | None, typer.Argument(help="Run this, not a shell.")] = None) -> None:
+def ssh(
+    node: NodeArgument, command: Annotated[list[str] | None, typer.Argument(help="Run this, not a shell.")] = None
+) -> None:
     """Log in, strictly: only the host key that was made for this node is taken."""
     import os
 
@@ -27,7 +29,7 @@ def ssh(node: NodeArgument, command: Annotated[list[str] | None, typer.Argument(
     from binder_node.lifecycle import opened
 
     with errors():
-        access = opened.access_of(opened.open_spec(node, None))
+        access, _ = opened.access_of(opened.open_spec(node, None))
         argv = remote.ssh_argv(access, *(command or []))
     os.execvp(argv[0], argv)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from binder_node.cli.options import NodeArgument, Output, OutputOption, PinsOption, SourceOption
+from binder_node.cli.options import BundleOption, NodeArgument, Output, OutputOption, PinsOption, SourceOption
 
 if TYPE_CHECKING:
     from binder_node.lifecycle.verbs import Outcome, Plan
@@ -21,7 +21,11 @@ PANEL = "A node"
     epilog="Examples:  binder-node plan bids   ·   binder-node plan inventories/bids.yaml -o json",
 )
 def plan(
-    node: NodeArgument, output: OutputOption = Output.text, pins: PinsOption = None, source: SourceOption = None
+    node: NodeArgument,
+    output: OutputOption = Output.text,
+    pins: PinsOption = None,
+    source: SourceOption = "",
+    bundle: BundleOption = None,
 ) -> None:
     """Show what [bold]up[/] would change, stage by stage: files as diffs, secrets masked. Touches nothing."""
     from binder_node.cli.output import document, reporting
@@ -33,7 +37,9 @@ def plan(
         found = opened.open_spec(node, pins)
         with reporting(Output.text) as report:
             quiet = report if output is Output.text else silent
-            made = verbs.plan(opened.open_node(found, quiet, sources=source, write=False), quiet)
+            made = verbs.plan(
+                opened.open_node(found, quiet, sources=opened.sources(source, bundle), write=False), quiet
+            )
         if output is Output.text:
             _show_plan(made)
         else:
@@ -58,7 +64,11 @@ def _show_plan(made: Plan) -> None:
     epilog="Examples:  binder-node up bids   ·   binder-node up bids -o json | jq .message",
 )
 def up(
-    node: NodeArgument, output: OutputOption = Output.text, pins: PinsOption = None, source: SourceOption = None
+    node: NodeArgument,
+    output: OutputOption = Output.text,
+    pins: PinsOption = None,
+    source: SourceOption = "",
+    bundle: BundleOption = None,
 ) -> None:
     """Make the node what its inventory says, from wherever it is. Killed anywhere, the same command goes on.
 
@@ -73,7 +83,7 @@ def up(
     with errors():
         found = opened.open_spec(node, pins)
         with reporting(output) as report, locked(found.runtime, found.spec.name, "up"):
-            outcome = verbs.up(opened.open_node(found, report, sources=source), report)
+            outcome = verbs.up(opened.open_node(found, report, sources=opened.sources(source, bundle)), report)
             if output is not Output.text:
                 report(Event("done", "up", _sentence(outcome), _fields(outcome)))
         if output is Output.text:
@@ -105,7 +115,11 @@ def _show_outcome(outcome: Outcome) -> None:
     epilog="Examples:  binder-node status bids   ·   binder-node status bids -o yaml",
 )
 def status(
-    node: NodeArgument, output: OutputOption = Output.text, pins: PinsOption = None, source: SourceOption = None
+    node: NodeArgument,
+    output: OutputOption = Output.text,
+    pins: PinsOption = None,
+    source: SourceOption = "",
+    bundle: BundleOption = None,
 ) -> None:
     """Show every stage as it is. Exits with 1 when one is not as its inventory says."""
     from binder_node.cli.output import document, reporting, say, table
@@ -117,7 +131,9 @@ def status(
         found = opened.open_spec(node, pins)
         with reporting(Output.text) as report:
             quiet = report if output is Output.text else silent
-            seen = verbs.status(opened.open_node(found, quiet, sources=source, write=False), quiet)
+            seen = verbs.status(
+                opened.open_node(found, quiet, sources=opened.sources(source, bundle), write=False), quiet
+            )
         stages: dict[str, Any] = seen["stages"]
         if output is Output.text:
             rows = [
@@ -138,7 +154,9 @@ def status(
 )
 def destroy(
     node: NodeArgument,
-    yes: Annotated[str | None, typer.Option("--yes", metavar="NODE", help="The node's name, instead of asking.")] = None,
+    yes: Annotated[
+        str | None, typer.Option("--yes", metavar="NODE", help="The node's name, instead of asking.")
+    ] = None,
     pins: PinsOption = None,
 ) -> None:
     """Take the machine away with everything on it. The inventory and the secrets stay."""
@@ -162,7 +180,9 @@ def destroy(
 )
 def unlock(
     node: NodeArgument,
-    yes: Annotated[str | None, typer.Option("--yes", metavar="NODE", help="The node's name, instead of asking.")] = None,
+    yes: Annotated[
+        str | None, typer.Option("--yes", metavar="NODE", help="The node's name, instead of asking.")
+    ] = None,
 ) -> None:
     """Break the lock of a run that is stuck. The lock of a run that has ended is free by itself."""
     import time

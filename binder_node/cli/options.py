@@ -42,11 +42,17 @@ PinsOption = Annotated[
     ),
 ]
 SourceOption = Annotated[
-    str | None,
+    str,
     typer.Option(
         "--source",
         envvar="BINDER_NODE_SOURCE",
-        help="Where artifacts come from, in order: release,module,bundle=DIR.",
+        help="Where artifacts come from, best first: release,module,bundle. Default: as the pins say.",
         show_default=False,
+    ),
+]
+BundleOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--bundle", envvar="BINDER_NODE_BUNDLE", help="A folder made by `artifacts bundle`.", show_default=False
     ),
 ]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast, get_args
 
+from binder_node.artifacts.cache import Cache
 from binder_node.artifacts.model import Artifact
-from binder_node.artifacts.pins import Pins, load_pins
-from binder_node.artifacts.store import Cache, Store
-from binder_node.events import Reporter, step
-from binder_node.node import Node
+from binder_node.artifacts.pins import Pins, SourceName, load_pins
+from binder_node.artifacts.store import Sources, Store
+from binder_node.errors import InputError, Problem, StepError
+from binder_node.events import Reporter, silent, step
+from binder_node.node import Access, Node
 from binder_node.secrets.store import SecretStore
 from binder_node.spec.load import find, load
 from binder_node.spec.model import NodeStorage, Spec
@@ -52,22 +55,64 @@ def wanted_artifacts(spec: Spec, pins: Pins) -> list[str]:
     return [*base, *(["minio"] if own_minio else []), *pins.preload, "helm", "binderhub-chart"]
 
 
-def open_node(opened: Opened, report: Reporter, *, sources: str | None = None, write: bool = True) -> Node:
+def open_node(opened: Opened, report: Reporter, *, sources: Sources, write: bool = True) -> Node:
     """The node with its secrets (made when missing, unless not ``write``) and its artifacts (fetched when missing).
 
     Raises:
         StepError: an artifact could not be had, or the secrets not be read.
     """
-    store = SecretStore(opened.inventory)
+    store = SecretStore(opened.inventory, opened.spec)
     secrets = store.ensure()[0] if write else store.preview()
     artifacts = ensure_artifacts(opened, report, sources)
     opened.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     return Node(opened.spec, secrets, artifacts, opened.pins.images, opened.runtime)
 
 
-def ensure_artifacts(opened: Opened, report: Reporter, sources: str | None) -> dict[str, Artifact]:
+def ensure_artifacts(opened: Opened, report: Reporter, sources: Sources) -> dict[str, Artifact]:
     """Every artifact of the node, from the cache or fetched into it."""
     names = wanted_artifacts(opened.spec, opened.pins)
     store = Store(Cache(), opened.pins, sources, opened.spec.machine.arch)
     with step(report, "artifacts", f"{len(names)} artifacts, digests verified"):
         return store.ensure(names, report)
+
+
+def open_bare(opened: Opened) -> Node:
+    """The node without artifacts: enough to reach its machine, or to take it away.
+
+    Raises:
+        StepError: there are no secrets, so the node was never made from here.
+    """
+    opened.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+    secrets = SecretStore(opened.inventory, opened.spec).load()
+    return Node(opened.spec, secrets, {}, opened.pins.images, opened.runtime)
+
+
+def access_of(opened: Opened) -> tuple[Access, str]:
+    """How to reach the node's machine now, and its public address.
+
+    Raises:
+        StepError: there is no machine, or it does not answer.
+    """
+    from binder_node.providers import provider_for
+
+    provider = provider_for(open_bare(opened))
+    seen = provider.inspect(silent)
+    access = provider.access(seen)
+    if access is None:
+        name = opened.spec.name
+        raise StepError(name, "reach the machine", "there is none that answers", f"run `binder-node up {name}`")
+    return access, provider.address(seen)
+
+
+def sources(order: str, bundle: Path | None) -> Sources:
+    """What ``--source release,module`` and ``--bundle DIR`` mean.
+
+    Raises:
+        InputError: a source has no such name, or the bundle no folder.
+    """
+    names = [name.strip() for name in order.split(",") if name.strip()]
+    unknown = [name for name in names if name not in get_args(SourceName)]
+    if unknown:
+        right = f"take some of {', '.join(get_args(SourceName))}"
+        raise InputError(Problem("", 0, "--source", f"{', '.join(unknown)}: no such source", right))
+    return Sources(tuple(cast("list[SourceName]", names)), bundle)
