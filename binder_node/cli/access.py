@@ -54,7 +54,7 @@ def kubeconfig(
 
 @app.command(
     rich_help_panel=PANEL,
-    epilog="Examples:  binder-node logs bids k3s   ·   binder-node logs bids binder -f   ·   binder-node logs bids buildkit -n 50",
+    epilog="Examples:  binder-node logs bids k3s   ·   binder-node logs bids binder -f",
 )
 def logs(
     node: NodeArgument,

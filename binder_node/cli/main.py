@@ -21,7 +21,7 @@ app = typer.Typer(
 
 @app.callback()
 def root(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.", envvar="BINDER_NODE_DEBUG")] = False,
+    debug: Annotated[bool, typer.Option("--debug", envvar="BINDER_NODE_DEBUG", help="Show tracebacks.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
 ) -> None:
     if version:
@@ -36,7 +36,7 @@ def root(
 for module in (spec, node, launch, access):
     for command in module.app.registered_commands:
         app.registered_commands.append(command)
-app.add_typer(artifacts.app, name="artifacts", help="The pinned files a node is made of: list, fetch, build, bundle, verify.")
+app.add_typer(artifacts.app, name="artifacts", help="The pinned files a node is made of.")
 
 
 def run() -> None:
