@@ -68,10 +68,14 @@ def load(path: Path) -> Spec:
 
 def load_inventory(path: Path) -> Inventory:
     """As :func:`load`, with lines and what was given and computed."""
-    source = read(path)
+    return checked(read(path), path)
+
+
+def checked(source: Source, path: Path) -> Inventory:
+    """The inventory that ``source`` says, which stands in ``path`` or would. Raises InputError with every problem."""
     data = _whole(source.data, path)
     machine, problems = _machine(data, source)
-    computed = _computed(data, machine or Machine.model_validate(required(Machine)))
+    computed = _computed(data, machine)
     merged = _under(computed, data)
     spec, invalid, found = _validate(merged, source)
     problems += [problem for problem in found if problem not in problems]
@@ -131,7 +135,12 @@ def _machine(data: Mapping[str, Any], source: Source) -> tuple[Machine | None, l
         return None, list(sentences(errors, source))
 
 
-def _computed(data: Mapping[str, Any], machine: Machine) -> dict[str, Any]:
+def computed_for(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the sizing rules give for an inventory's data, whatever it says itself. Wrong values count as not said."""
+    return _computed(given, _valid(Machine, given.get("machine")))
+
+
+def _computed(data: Mapping[str, Any], machine: Machine | None) -> dict[str, Any]:
     names, provider, kubernetes, binderhub = (
         part if isinstance(part, dict) else {}
         for part in (data.get(name) for name in ("names", "provider", "kubernetes", "binderhub"))
@@ -140,7 +149,7 @@ def _computed(data: Mapping[str, Any], machine: Machine) -> dict[str, Any]:
     binder = _valid(HostName, names.get("binder")) or required(Names)["binder"]
     guarantee = _valid(Quantity, session.get("memory_guarantee")) if isinstance(session, dict) else None
     return sizing.defaults(
-        machine,
+        machine or Machine.model_validate(required(Machine)),
         {"binder": binder},
         disk=_valid(Quantity, provider.get("disk_image")) if provider.get("kind") == "local" else None,
         pods=_valid(int, kubernetes.get("max_pods")),
@@ -151,7 +160,7 @@ def _computed(data: Mapping[str, Any], machine: Machine) -> dict[str, Any]:
 def _valid(kind: Any, value: Any) -> Any:
     """``value`` as ``kind``, or ``None``: a wrong one is reported where it stands, and must not break what follows."""
     try:
-        return TypeAdapter(kind).validate_python(value, strict=True)
+        return TypeAdapter(kind).validate_json(_json(value), strict=True)
     except ValidationError:
         return None
 

@@ -67,7 +67,7 @@ class Machine(Model):
 class LocalProvider(Model):
     """A systemd-nspawn machine on this computer, with its own network namespace."""
 
-    kind: Literal["local"]
+    kind: Literal["local"] = Field(description="Where the machine comes from.")
     suite: Literal["bookworm", "noble"] = Field("bookworm", description="Debian 12, or Ubuntu 24.04 where reachable.")
     network: IPv4Network = Field(
         IPv4Network("198.18.0.0/24"),
@@ -83,7 +83,7 @@ class LocalProvider(Model):
 class SshProvider(Model):
     """A machine that exists and answers ssh."""
 
-    kind: Literal["ssh"]
+    kind: Literal["ssh"] = Field(description="Where the machine comes from.")
     address: IPv4Address = Field(description="The machine's address.", examples=["203.0.113.10"])
     host_key: PublicKey = Field(
         description="Its public host key, as in /etc/ssh/ssh_host_ed25519_key.pub.",
@@ -112,20 +112,20 @@ class Names(Model):
     """Public host names; DNS for `binder` and `*.binder` points at the machine."""
 
     binder: HostName = Field(description="BinderHub's own name: bids.mybinder.org.", examples=["bids.mybinder.org"])
-    hub: HostName = Field(description="JupyterHub's name. Default: hub.<binder>.")
-    registry: HostName = Field(description="The image registry's stable name. Default: registry.<binder>.")
+    hub: HostName = Field(description="JupyterHub's name.")
+    registry: HostName = Field(description="The image registry's name: it outlives machines, images carry it.")
 
 
 class NoTls(Model):
     """Plain http: for tests."""
 
-    mode: Literal["none"]
+    mode: Literal["none"] = Field(description="Where certificates come from.")
 
 
 class FilesTls(Model):
     """A certificate of your own, for `names.binder` and `names.hub`."""
 
-    mode: Literal["files"]
+    mode: Literal["files"] = Field(description="Where certificates come from.")
     certificate: Path = Field(description="PEM chain.", examples=["tls/chain.pem"])
     key: Path = Field(description="PEM private key.", examples=["tls/key.pem"])
 
@@ -136,16 +136,19 @@ Tls = Annotated[NoTls | FilesTls, Field(discriminator="mode")]
 class NodeStorage(Model):
     """MinIO on the node itself. Upstream is archived: an S3 endpoint of your provider's is the better home."""
 
-    kind: Literal["node"]
+    kind: Literal["node"] = Field(description="Where the registry's bucket is.")
     bucket: str = Field("registry", pattern=BUCKET, description="Bucket of the registry.")
 
 
 class S3Storage(Model):
-    """Any S3 endpoint: put the bucket where the machine is (mybinder.org-deploy #3182)."""
+    """Any S3 endpoint: put the bucket where the machine is (mybinder.org-deploy #3182).
 
-    kind: Literal["s3"]
+    Its keys are secrets: `BINDER_NODE_S3_ACCESS_KEY` and `BINDER_NODE_S3_SECRET_KEY` at the first `up`.
+    """
+
+    kind: Literal["s3"] = Field(description="Where the registry's bucket is.")
     endpoint: Url = Field(
-        description="The endpoint's URL: https://nbg1.your-objectstorage.com.",
+        description="The endpoint's URL.",
         examples=["https://nbg1.your-objectstorage.com"],
     )
     region: str = Field("us-east-1", description="Region name that the endpoint signs with.")
@@ -167,13 +170,13 @@ class Registry(Model):
 class Kubernetes(Model):
     """K3s. Its version is the pins' (`binder-node artifacts list`)."""
 
-    max_pods: int = Field(ge=15, le=1000, description="Kubelet's limit. Default: 1.75 x GB of RAM.")
-    pod_network: IPv4Network = Field(IPv4Network("10.42.0.0/16"), description="K3s's own default.")
-    service_network: IPv4Network = Field(IPv4Network("10.43.0.0/16"), description="K3s's own default.")
+    max_pods: int = Field(ge=15, le=1000, description="The kubelet's limit, the node's own pods included.")
+    pod_network: IPv4Network = Field(IPv4Network("10.42.0.0/16"), description="Addresses of pods.")
+    service_network: IPv4Network = Field(IPv4Network("10.43.0.0/16"), description="Addresses of Services.")
     image_gc_high: Percent = Field(
         description="Kubelet begins to remove images above this use of the disk, in percent."
     )
-    image_gc_low: Percent = Field(description="... and stops below this.")
+    image_gc_low: Percent = Field(description="... and stops at this use, in percent.")
     evict_below: Percent = Field(description="Kubelet evicts pods when less than this is free, in percent.")
     api_from: tuple[IPv4Network, ...] = Field((), description="Networks let in to port 6443; none: through ssh only.")
 
@@ -185,7 +188,7 @@ class BuildKit(Model):
         "containerd",
         description="`containerd`: K3s's own image store, no pull after a build; `oci`: a store of its own.",
     )
-    cache: Quantity = Field(description="Limit of the build cache. Default: 30 % of the disk, at most 300G.")
+    cache: Quantity = Field(description="Limit of the build cache.")
     keep_free: Percent = Field(description="BuildKit prunes its cache while less than this is free, in percent.")
     wait_below: Percent = Field(description="A build waits while less than this is free, in percent.")
     parallelism: int = Field(ge=1, le=64, description="Build steps at once.")
@@ -198,14 +201,14 @@ class BuildKit(Model):
 class Session(Model):
     """What one user's server gets; the federation's own numbers."""
 
-    memory_guarantee: Quantity = Field(Quantity("450M"), description="Reserved.")
-    memory_limit: Quantity = Field(Quantity("2G"), description="Killed above.")
+    memory_guarantee: Quantity = Field(Quantity("450M"), description="Memory reserved.")
+    memory_limit: Quantity = Field(Quantity("2G"), description="Memory above which it is killed.")
     cpu_guarantee: float = Field(0.01, gt=0, description="Cores reserved.")
     cpu_limit: float = Field(1, gt=0, description="Cores at most.")
 
 
 class BinderHub(Model):
-    """The release."""
+    """BinderHub, and the JupyterHub that it brings."""
 
     quota: int = Field(ge=0, description="Sessions and builds at once; 0 drains the node.")
     per_repo_quota: int = Field(100, ge=1, description="Sessions at once of one repository.")
@@ -219,16 +222,18 @@ class BinderHub(Model):
 
 
 class Federation(Model):
-    """Membership."""
+    """Membership of the federation; nothing here for a node on its own."""
 
     member: str = Field("", pattern=MEMBER, description="Name in the federation's config: bids-ovh.")
-    weight: int = Field(0, ge=0, le=100, description="Target weight.")
+    weight: int = Field(0, ge=0, le=100, description="Target weight; begin at 20 or less.")
 
 
 class Spec(Model):
     """One node: ``inventories/NODE.yaml``."""
 
-    name: NodeName = Field(description="The node's name; the inventory is called <name>.yaml.", examples=["bids-1"])
+    name: NodeName = Field(
+        description="The node's name; the inventory is called so too, with .yaml.", examples=["bids-1"]
+    )
     provider: Provider
     machine: Machine
     ssh: Ssh = Field(default_factory=lambda: Ssh())

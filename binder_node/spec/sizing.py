@@ -41,8 +41,8 @@ KEEP_FREE, IMAGE_GC_HIGH, IMAGE_GC_LOW, WAIT_BELOW, EVICT_BELOW = 30, 75, 60, 15
 
 # What the reference and a fresh inventory say about a computed default, by its dotted key.
 RULES = {
-    "names.hub": "hub.<binder>",
-    "names.registry": "registry.<binder>",
+    "names.hub": "hub. and names.binder",
+    "names.registry": "registry. and names.binder",
     "kubernetes.max_pods": f"{PODS_PER_GB} x GB of RAM, {LEAST_PODS} to {MOST_PODS}",
     "kubernetes.image_gc_high": f"{IMAGE_GC_HIGH}",
     "kubernetes.image_gc_low": f"{IMAGE_GC_LOW}",

@@ -51,13 +51,18 @@ def read(path: Path) -> Source:
         raise InputError(Problem(file, 0, "", wrong, "save the file as UTF-8 text")) from None
     except OSError as error:
         raise InputError(Problem(file, 0, "", f"cannot be read: {error.strerror}", "name a readable file")) from None
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Source:
+    """As :func:`read`, for the text that stands in ``path``, or would."""
+    file = str(path)
     try:
         root = YAML(typ="rt").compose(text)
         found = list(_problems(file, root, (), ())) if root is not None else []
         if found:
             raise InputError(*sorted(found))
-        loader = YAML(typ="safe", pure=True)
-        data = loader.load(text)
+        data = YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         raise InputError(_syntax(file, text, error)) from None
     except YAMLError as error:
