@@ -98,9 +98,9 @@ def test_a_failure_stops_the_walk_and_the_next_one_goes_on_from_there() -> None:
     stages = [Thing("host", world), broken, Thing("release", world, "storage")]
     _, report = events()
     with pytest.raises(StepError, match="it broke"):
-        apply_all(look_at_all(stages, report, exists=True), report, lambda changes: None)
+        apply_all(look_at_all(stages, report, exists=True), report, lambda _: None)
     assert world.has == {"host"}
     broken.breaks = False
     world.asked.clear()
-    assert apply_all(look_at_all(stages, report, exists=True), report, lambda changes: None) == 2
+    assert apply_all(look_at_all(stages, report, exists=True), report, lambda _: None) == 2
     assert "make host" not in world.asked
