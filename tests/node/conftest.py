@@ -1,0 +1,31 @@
+"""One whole node for all tests that do not break theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.node.harness import Home, make_home
+
+WORLD = "198.18.40"
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A node brought up by one command, with the testbed's world beside it."""
+    made = make_home(tmp_path_factory.mktemp("node"), "alpha", WORLD)
+    try:
+        made.up().ok()
+        made.world("up")
+        yield made
+    finally:
+        made.world("down")
+        made.run("destroy", "--yes", made.name).ok()
+
+
+@pytest.fixture(scope="session")
+def git(home: Home) -> str:
+    """Where the world's repositories are: ``{git}/minimal.git``."""
+    del home
+    return f"http://{WORLD}.10"

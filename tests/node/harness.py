@@ -1,0 +1,148 @@
+"""Driving ``binder-node`` as an operator does: whole processes, their output, their exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPO = Path(__file__).parents[2]
+# What the node tests run on: the testbed's overlay, unless the environment says otherwise (empty: the real things).
+PINS = os.environ.get("BINDER_NODE_PINS", str(REPO / "tests/testbed/pins.toml"))
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A finished ``binder-node``: exit code, stdout, stderr, and the JSON events of stdout when there are any."""
+
+    argv: list[str]
+    code: int
+    out: str
+    err: str
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def ok(self) -> Ran:
+        assert self.code == 0, f"{' '.join(self.argv)} ended with {self.code}\n{self.out[-3000:]}\n{self.err[-3000:]}"
+        return self
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return self.events[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A folder that holds everything of one node: inventory, secrets, identity, state, machine."""
+
+    folder: Path
+    name: str
+
+    @property
+    def inventory(self) -> Path:
+        return self.folder / "inventories" / f"{self.name}.yaml"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "BINDER_NODE_STATE": str(self.folder / "state"),
+            "BINDER_NODE_SECRETS_DIR": str(self.folder / "secrets"),
+            "BINDER_NODE_IDENTITY": str(self.folder / "identity.txt"),
+            "BINDER_NODE_LOCAL_DIR": str(self.folder / "machines"),
+            "BINDER_NODE_PINS": PINS,
+            "NO_COLOR": "1",
+        }
+
+    def argv(self, *args: str) -> list[str]:
+        verb, *rest = args
+        return [str(Path(sys.executable).with_name("binder-node")), verb, str(self.inventory), *rest]
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        """A run that goes on beside the test."""
+        return subprocess.Popen(
+            self.argv(*args),
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def run(self, *args: str, timeout: float = 420) -> Ran:
+        """A run to its end, within ``timeout`` seconds."""
+        done = subprocess.run(
+            self.argv(*args),
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            check=False,
+        )
+        return Ran(self.argv(*args), done.returncode, done.stdout, done.stderr, events_in(done.stdout))
+
+    def up(self, timeout: float = 420) -> Ran:
+        return self.run("up", "-o", "json", timeout=timeout)
+
+    def launch(self, repo: str, *args: str, timeout: float = 420) -> Ran:
+        return self.run("launch", repo, "-o", "json", *args, timeout=timeout)
+
+    def ssh(self, command: str, timeout: float = 120) -> str:
+        """A shell line on the machine; its stdout."""
+        return self.run("ssh", "--", command, timeout=timeout).ok().out
+
+    def world(self, *args: str) -> None:
+        """The testbed's "internet": git and base images, on a host beside the machine."""
+        subprocess.run(
+            [sys.executable, "-m", "tests.testbed.world", *args, "--spec", str(self.inventory)],
+            cwd=REPO,
+            env=self.environment,
+            check=True,
+            timeout=120,
+        )
+
+
+def events_in(text: str) -> list[dict[str, Any]]:
+    """The JSON objects, one a line, at the start of ``text``; none where it is not JSON lines."""
+    found: list[dict[str, Any]] = []
+    for line in text.splitlines():
+        if not line.startswith("{"):
+            return []
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            return []
+    return found
+
+
+INVENTORY = """\
+name: {name}
+provider:
+  kind: local
+  network: {network}.0/24
+  address: {network}.20
+{provider}
+machine: {{cpus: 2, memory: 12G, disk: {disk}}}
+names: {{binder: {name}.test}}
+tls: {{mode: none}}
+storage: {{kind: node}}
+registry:
+  mirrors:
+    docker.io: [http://{network}.10:5080]
+    quay.io: [http://{network}.10:5080]
+{more}
+"""
+
+
+def make_home(folder: Path, name: str, network: str, *, disk: str = "40G", provider: str = "", more: str = "") -> Home:
+    """A home with an inventory in ``network`` (its first three bytes, like ``198.18.9``)."""
+    home = Home(folder, name)
+    home.inventory.parent.mkdir(parents=True)
+    home.inventory.write_text(INVENTORY.format(name=name, network=network, disk=disk, provider=provider, more=more))
+    return home
