@@ -68,14 +68,11 @@ def test_the_engine_and_the_builder_are_mounted_read_only(config: SimpleNamespac
     assert config.BuildctlBuildExecutor.docker_host is None
 
 
-def test_the_pod_is_told_its_own_limits(config: SimpleNamespace) -> None:
+def test_the_pod_is_told_its_own_memory_limit(config: SimpleNamespace) -> None:
     volumes, _ = config.BinderHub.build_class().get_builder_volumes()
-    facts = {item.path: item.resource_field_ref for item in volumes[-1].downward_api.items}
-    assert {path: fact.resource for path, fact in facts.items()} == {
-        "memory": "limits.memory",
-        "ephemeral-storage": "limits.ephemeral-storage",
-    }
-    assert {fact.container_name for fact in facts.values()} == {"builder"}
+    (fact,) = volumes[-1].downward_api.items
+    assert (fact.path, fact.resource_field_ref.resource) == ("memory", "limits.memory")
+    assert fact.resource_field_ref.container_name == "builder"
 
 
 def test_an_operators_values_have_the_last_word(config: SimpleNamespace) -> None:

@@ -41,17 +41,14 @@ class BuildctlBuildExecutor(KubernetesBuildExecutor):
             source = _kubernetes.V1HostPathVolumeSource(path=on_node, type="Directory")
             volumes.append(_kubernetes.V1Volume(name=name, host_path=source))
             mounts.append(_kubernetes.V1VolumeMount(name=name, mount_path=in_pod, read_only=True))
-        # The pod's limits, so that they are a build step's too.
-        facts = [
-            _kubernetes.V1DownwardAPIVolumeFile(
-                path=resource,
-                resource_field_ref=_kubernetes.V1ResourceFieldSelector(
-                    container_name="builder", resource="limits." + resource, divisor="1"
-                ),
-            )
-            for resource in ("memory", "ephemeral-storage")
-        ]
-        source = _kubernetes.V1DownwardAPIVolumeSource(items=facts)
+        # The pod's memory limit, so that it is a build step's too.
+        fact = _kubernetes.V1DownwardAPIVolumeFile(
+            path="memory",
+            resource_field_ref=_kubernetes.V1ResourceFieldSelector(
+                container_name="builder", resource="limits.memory", divisor="1"
+            ),
+        )
+        source = _kubernetes.V1DownwardAPIVolumeSource(items=[fact])
         volumes.append(_kubernetes.V1Volume(name="binder-node-pod", downward_api=source))
         mounts.append(_kubernetes.V1VolumeMount(name="binder-node-pod", mount_path=$pod_facts, read_only=True))
         return volumes, mounts

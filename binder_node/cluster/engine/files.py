@@ -1,0 +1,73 @@
+"""What lies in the engine's folder on the node, but for ``buildctl`` itself (an artifact, at ``bin/buildctl``)."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from string import Template
+
+from binder_node import __version__
+from binder_node.spec.model import Spec
+
+PACKAGE = "binder_node_engine"
+
+_METADATA = """\
+Metadata-Version: 2.1
+Name: binder-node-engine
+Version: {version}
+Summary: A repo2docker engine that builds with a standalone BuildKit
+Requires-Python: >=3.10
+"""
+_ENTRY_POINTS = f"[repo2docker.engines]\nbuildctl = {PACKAGE}.engine:BuildctlEngine\n"
+
+_CONFIG = Template("""\
+# repo2docker's configuration in a build pod; written by binder-node from the node's inventory.
+import os
+
+c.BuildctlEngine.registry_insecure = True  # over loopback only: buildkitd pushes to the registry on its own host
+c.BuildctlEngine.unpack = $unpack
+c.BuildctlEngine.memory_limit = $memory
+c.BuildctlEngine.disk_limit = $disk
+c.BuildctlEngine.wait_below_percent = $wait_below
+c.BuildctlEngine.stop_below_percent = $stop_below
+
+# Where a build must not ask the internet which content provider fits (repo2docker's Dataverse provider fetches a
+# list for any address), name the ones to try: REPO2DOCKER_CONTENT_PROVIDERS=Local,Git. Usually unset: all of them.
+if os.environ.get("REPO2DOCKER_CONTENT_PROVIDERS"):
+    from repo2docker import contentproviders
+
+    c.Repo2Docker.content_providers = [
+        getattr(contentproviders, name) for name in os.environ["REPO2DOCKER_CONTENT_PROVIDERS"].split(",")
+    ]
+""")
+
+
+def engine_files(spec: Spec) -> dict[str, bytes]:
+    """Relative path -> contents of everything that the product writes into ``<state>/engine``, world-readable.
+
+    ``site/`` is put on the build pod's PYTHONPATH: the package and the metadata by which repo2docker finds it.
+    """
+    package = files("binder_node.cluster.engine") / "site" / PACKAGE
+    found = {
+        f"site/{PACKAGE}/{file.name}": file.read_bytes()
+        for file in sorted(package.iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".py")
+    }
+    about = f"site/{PACKAGE}-{__version__}.dist-info"
+    texts = {
+        f"{about}/METADATA": _METADATA.format(version=__version__),
+        f"{about}/entry_points.txt": _ENTRY_POINTS,
+        "etc/repo2docker.py": engine_config(spec),
+    }
+    return found | {path: text.encode() for path, text in texts.items()}
+
+
+def engine_config(spec: Spec) -> str:
+    """``etc/repo2docker.py``: the engine's settings of this node."""
+    return _CONFIG.substitute(
+        unpack=spec.buildkit.worker == "containerd",
+        memory=int(spec.buildkit.memory),
+        disk=int(spec.buildkit.disk),
+        wait_below=spec.buildkit.wait_below,
+        # Half-way between where builds begin to wait and where the kubelet wipes all that is unused.
+        stop_below=(spec.buildkit.wait_below + spec.kubernetes.evict_below) / 2,
+    )
