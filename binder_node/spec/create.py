@@ -50,5 +50,5 @@ def with_examples(given: Mapping[str, Any]) -> dict[str, Any]:
         section = said.get(name)
         tag = section.get(field.discriminator) if isinstance(section, Mapping) else None
         if tag in options:
-            said[name] = {**required(options[tag], tag), **section}  # type: ignore[dict-item]
+            said[name] = {**required(options[tag]), **section}  # type: ignore[dict-item]
     return said

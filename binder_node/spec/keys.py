@@ -59,6 +59,8 @@ def expected(kind: Any, metadata: Sequence[Any] = ()) -> str:
     if origin is dict:
         name, value = get_args(kind)
         return f"a mapping of {expected(name)} to {expected(value)}"
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return "{" + ", ".join(f"{name}: {value}" for name, value in required(kind).items()) + "}"
     pattern = _limit(metadata, "pattern")
     if pattern is not None:
         return PATTERNS[pattern]
@@ -66,7 +68,7 @@ def expected(kind: Any, metadata: Sequence[Any] = ()) -> str:
         return f"a whole number{_range(metadata)}"
     if kind is float:
         return f"a number{_range(metadata)}"
-    return WORDS.get(kind, "a section with keys of its own")
+    return WORDS[kind]
 
 
 WORDS: dict[Any, str] = {
@@ -144,7 +146,7 @@ def _doc(model: type[BaseModel]) -> str:
     return " ".join((model.__doc__ or "").split())
 
 
-def required(model: type[BaseModel], tag: str | None = None) -> dict[str, Any]:
+def required(model: type[BaseModel]) -> dict[str, Any]:
     """A smallest example of ``model``: its keys that neither a default nor a rule fills, with example values."""
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
@@ -152,8 +154,8 @@ def required(model: type[BaseModel], tag: str | None = None) -> dict[str, Any]:
             continue
         if field.examples:
             found[name] = field.examples[0]
-        elif tag is not None and get_origin(field.annotation) is Literal:
-            found[name] = tag
+        elif get_origin(field.annotation) is Literal:
+            found[name] = get_args(field.annotation)[0]
     return found
 
 

@@ -76,7 +76,9 @@ def checked(source: Source, path: Path) -> Inventory:
     data = _whole(source.data, path)
     machine, problems = _machine(data, source)
     computed = _computed(data, machine)
-    merged = _under(computed, data)
+    if "names" not in data:
+        computed = {**computed, "names": {}}
+    merged = _under({section: values for section, values in computed.items() if values}, data)
     spec, invalid, found = _validate(merged, source)
     problems += [problem for problem in found if problem not in problems]
     if machine is None:
@@ -84,7 +86,7 @@ def checked(source: Source, path: Path) -> Inventory:
     if "name" not in invalid and path.stem != spec.name:
         right = f"write {path.stem}, or rename the file to {spec.name}{path.suffix}"
         problems.append(source.problem(("name",), f"'{spec.name}' is not the file's name", right))
-    problems += [source.problem(*broken) for broken in rules.broken(spec, invalid)]
+    problems += [source.problem(one.key, one.wrong, one.right, *one.against) for one in rules.broken(spec, invalid)]
     if problems:
         raise InputError(*sorted(problems))
     given = frozenset(source.lines)
@@ -196,8 +198,7 @@ def _example() -> dict[str, Any]:
     for name, field in Spec.model_fields.items():
         options, inner = choices(field), submodel(field)
         if options:
-            tag, member = next(iter(options.items()))
-            found[name] = required(member, tag)
+            found[name] = required(next(iter(options.values())))
         elif inner is not None:
             found[name] = required(inner)
         else:

@@ -137,8 +137,7 @@ def _example(where: Place) -> str:
     options = choices(field)
     inner = submodel(field)
     if options:
-        tag, member = next(iter(options.items()))
-        example = required(member, tag)
+        example = required(next(iter(options.values())))
     elif inner is not None:
         example = required(inner)
     else:
@@ -193,6 +192,10 @@ def _unknown(where: Place) -> tuple[str, str]:
     near = nearest(name, allowed)
     if near is not None and folded(near) == folded(name):
         return "unknown key", f"keys are case-sensitive: this one is written {near}"
+    field = Spec.model_fields.get(str(where.key[0]))
+    options = choices(field) if field is not None and len(where.key) == 2 else {}
+    if field is not None and (tags := [tag for tag, model in options.items() if name in model.model_fields]):
+        return "unknown key here", f"it goes with {field.discriminator}: {' or '.join(tags)}"
     if places := elsewhere(name):
         return "unknown key here", f"it belongs at {' or '.join(places)}"
     if near is not None:

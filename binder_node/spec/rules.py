@@ -13,15 +13,29 @@ from binder_node.spec.model import FilesTls, LocalProvider, Spec, SshProvider
 from binder_node.spec.quantity import shortest
 from binder_node.spec.sizing import GB, IDLE
 
-Found = tuple[Key, str, str]  # the key, what is wrong, what would be right
-Check = Callable[[Spec], Iterator[Found]]
-
 # Less than this is not a node: the airgap images, the binaries and one built image alone take about as much.
 LEAST_DISK = 2 * GB
 # Between the kubelet's removal of images and its eviction of pods, in percent of the disk: it looks every 5 minutes.
 GC_MARGIN = 5
 # Between a cache at its limit and the level down to which the kubelet removes images: room for the images in use.
 IMAGE_MARGIN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A broken rule: at ``key``, what is wrong, what would be right.
+
+    ``against``: the keys that ``key`` does not go together with. Where ``key`` stands at its default, one of these
+    is what the operator wrote, and its line is the one to show.
+    """
+
+    key: Key
+    wrong: str
+    right: str
+    against: tuple[Key, ...] = ()
+
+
+Check = Callable[[Spec], Iterator[Found]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +61,13 @@ def rule(*needs: str) -> Callable[[Check], Check]:
 
 def broken(spec: Spec, invalid: Iterable[str] = ()) -> Iterator[Found]:
     """What ``spec`` breaks; rules that read one of the ``invalid`` sections are left out."""
-    left_out = frozenset(invalid)
+    left_out = set(invalid)
     for one in RULES:
         if not one.needs & left_out:
-            yield from one.check(spec)
+            found = list(one.check(spec))
+            yield from found
+            if found and one.check is machine_is_large_enough:
+                left_out.add("machine")  # nothing fits in it: one sentence is enough
 
 
 @rule("machine", "provider")
@@ -58,13 +75,15 @@ def machine_is_large_enough(spec: Spec) -> Iterator[Found]:
     machine = spec.machine
     if machine.memory <= IDLE:
         wrong = f"{machine.memory} is less than an idle node uses ({shortest(IDLE)})"
-        yield ("machine", "memory"), wrong, "write the machine's RAM with its unit, like 32G"
+        yield Found(("machine", "memory"), wrong, "write the machine's RAM with its unit, like 32G")
     if machine.disk < LEAST_DISK:
         wrong = f"{machine.disk} does not hold a node's own images"
-        yield ("machine", "disk"), wrong, f"write the size with its unit, like 240G; at least {shortest(LEAST_DISK)}"
+        yield Found(
+            ("machine", "disk"), wrong, f"write the size with its unit, like 240G; at least {shortest(LEAST_DISK)}"
+        )
     if spec.state_disk < LEAST_DISK <= machine.disk:
         wrong = f"{shortest(spec.state_disk)} does not hold a node's own images"
-        yield ("provider", "disk_image"), wrong, f"write {shortest(LEAST_DISK)} or more"
+        yield Found(("provider", "disk_image"), wrong, f"write {shortest(LEAST_DISK)} or more")
 
 
 @rule("machine")
@@ -72,7 +91,7 @@ def state_is_absolute(spec: Spec) -> Iterator[Found]:
     state = spec.machine.state
     if not state.is_absolute() or ".." in state.parts or state == Path("/"):
         right = "write the absolute path of a folder on the machine, like /var/lib/binder-node"
-        yield ("machine", "state"), f"'{state}' cannot be the state folder", right
+        yield Found(("machine", "state"), f"'{state}' cannot be the state folder", right)
 
 
 @rule("names")
@@ -81,7 +100,9 @@ def names_are_distinct(spec: Spec) -> Iterator[Found]:
     for name, other in (("hub", "binder"), ("registry", "binder"), ("registry", "hub")):
         if getattr(names, name) == getattr(names, other):
             wrong = f"'{getattr(names, name)}' is the name of names.{other} too"
-            yield ("names", name), wrong, f"give it a name of its own, like {name}.{names.binder}"
+            yield Found(
+                ("names", name), wrong, f"give it a name of its own, like {name}.{names.binder}", (("names", other),)
+            )
 
 
 @rule("kubernetes")
@@ -90,10 +111,20 @@ def collectors_of_the_kubelet_are_in_order(spec: Spec) -> Iterator[Found]:
     low, high, evict = kubernetes.image_gc_low, kubernetes.image_gc_high, kubernetes.evict_below
     if low >= high:
         wrong = f"the kubelet would stop at {low} % what it begins at {high} %"
-        yield ("kubernetes", "image_gc_low"), wrong, f"write less than image_gc_high, {high}"
+        yield Found(
+            ("kubernetes", "image_gc_low"),
+            wrong,
+            f"write less than image_gc_high, {high}",
+            (("kubernetes", "image_gc_high"),),
+        )
     if high > 100 - evict - GC_MARGIN:
         wrong = f"pods are evicted at {100 - evict} % use, images removed at {high} % only"
-        yield ("kubernetes", "image_gc_high"), wrong, f"write {100 - evict - GC_MARGIN} or less, or lower evict_below"
+        yield Found(
+            ("kubernetes", "image_gc_high"),
+            wrong,
+            f"write {100 - evict - GC_MARGIN} or less, or lower evict_below",
+            (("kubernetes", "evict_below"),),
+        )
 
 
 @rule("kubernetes", "buildkit")
@@ -101,15 +132,25 @@ def collectors_act_one_after_another(spec: Spec) -> Iterator[Found]:
     kubernetes, build = spec.kubernetes, spec.buildkit
     if build.keep_free <= build.wait_below:
         wrong = f"builds wait below {build.wait_below} % free, the cache is pruned below {build.keep_free} % only"
-        yield ("buildkit", "keep_free"), wrong, f"write more than wait_below, {build.wait_below}"
+        yield Found(
+            ("buildkit", "keep_free"),
+            wrong,
+            f"write more than wait_below, {build.wait_below}",
+            (("buildkit", "wait_below"),),
+        )
     if build.wait_below <= kubernetes.evict_below:
         wrong = f"pods are evicted below {kubernetes.evict_below} % free, builds wait below {build.wait_below} % only"
-        yield ("buildkit", "wait_below"), wrong, f"write more than kubernetes.evict_below, {kubernetes.evict_below}"
+        yield Found(
+            ("buildkit", "wait_below"),
+            wrong,
+            f"write more than kubernetes.evict_below, {kubernetes.evict_below}",
+            (("kubernetes", "evict_below"),),
+        )
     if 100 - kubernetes.image_gc_high <= build.wait_below:
         free = 100 - kubernetes.image_gc_high
         wrong = f"builds wait below {build.wait_below} % free, but images are removed below {free} % free only"
         right = f"write less than {free}, or lower kubernetes.image_gc_high: else builds wait for ever"
-        yield ("buildkit", "wait_below"), wrong, right
+        yield Found(("buildkit", "wait_below"), wrong, right, (("kubernetes", "image_gc_high"),))
 
 
 @rule("machine", "provider", "kubernetes", "buildkit")
@@ -117,22 +158,32 @@ def cache_leaves_room_for_images(spec: Spec) -> Iterator[Found]:
     cache, disk, low = spec.buildkit.cache, spec.state_disk, spec.kubernetes.image_gc_low
     if cache >= disk:
         wrong = f"{cache} is not less than its filesystem, {shortest(disk)}"
-        yield ("buildkit", "cache"), wrong, "write a size below it, or remove the line for the default"
+        yield Found(("buildkit", "cache"), wrong, "write a size below it, or remove the line for the default")
     elif cache * 100 > (low - IMAGE_MARGIN) * disk:
         share = 100 * cache / disk
         wrong = f"{cache} is {share:.0f} % of the disk; the kubelet, which cannot remove it, cleans down to {low} %"
         largest = shortest((low - IMAGE_MARGIN) * disk // 100 // 10**6 * 10**6) if low > IMAGE_MARGIN else "less"
-        yield ("buildkit", "cache"), wrong, f"write at most {largest}, or remove the line for the default"
+        yield Found(
+            ("buildkit", "cache"),
+            wrong,
+            f"write at most {largest}, or remove the line for the default",
+            (("kubernetes", "image_gc_low"),),
+        )
 
 
 @rule("machine", "buildkit")
-def build_fits(spec: Spec) -> Iterator[Found]:
+def build_fits_in_memory(spec: Spec) -> Iterator[Found]:
     if spec.buildkit.memory >= spec.machine.memory:
         wrong = f"one build may use {spec.buildkit.memory}, the machine has {spec.machine.memory}"
-        yield ("buildkit", "memory"), wrong, "write less than machine.memory, like 2G"
-    if spec.buildkit.disk >= spec.machine.disk:
-        wrong = f"one build may use {spec.buildkit.disk}, the disk has {spec.machine.disk}"
-        yield ("buildkit", "disk"), wrong, "write less than machine.disk, like 2G"
+        yield Found(("buildkit", "memory"), wrong, "write less than machine.memory, like 2G", (("machine", "memory"),))
+
+
+@rule("machine", "provider", "buildkit")
+def build_fits_on_disk(spec: Spec) -> Iterator[Found]:
+    if spec.buildkit.disk >= spec.state_disk:
+        wrong = f"one build may use {spec.buildkit.disk}, the disk has {shortest(spec.state_disk)}"
+        against = (("provider", "disk_image"), ("machine", "disk"))
+        yield Found(("buildkit", "disk"), wrong, "write less than that, like 2G", against)
 
 
 @rule("kubernetes", "binderhub", "machine")
@@ -140,7 +191,12 @@ def quota_fits(spec: Spec) -> Iterator[Found]:
     quota, pods = spec.binderhub.quota, spec.kubernetes.max_pods
     if quota > pods:
         wrong = f"{quota} sessions and builds do not fit in {pods} pods (kubernetes.max_pods)"
-        yield ("binderhub", "quota"), wrong, "write less, or remove the line for the default"
+        yield Found(
+            ("binderhub", "quota"),
+            wrong,
+            "write less, or remove the line for the default",
+            (("kubernetes", "max_pods"),),
+        )
 
 
 @rule("kubernetes", "machine")
@@ -149,7 +205,12 @@ def pods_have_addresses(spec: Spec) -> Iterator[Found]:
     # Kubernetes' own advice: twice as many addresses as pods, so that none is used again at once.
     if network.num_addresses < 2 * pods:
         wrong = f"{network} has {network.num_addresses} addresses for {pods} pods"
-        yield ("kubernetes", "pod_network"), wrong, f"write a network with {2 * pods} or more, like 10.42.0.0/16"
+        yield Found(
+            ("kubernetes", "pod_network"),
+            wrong,
+            f"write a network with {2 * pods} or more, like 10.42.0.0/16",
+            (("kubernetes", "max_pods"),),
+        )
 
 
 @rule("binderhub")
@@ -157,10 +218,20 @@ def session_limits_are_not_below_guarantees(spec: Spec) -> Iterator[Found]:
     session = spec.binderhub.session
     if session.memory_limit < session.memory_guarantee:
         wrong = f"{session.memory_limit} is less than what is guaranteed, {session.memory_guarantee}"
-        yield ("binderhub", "session", "memory_limit"), wrong, f"write {session.memory_guarantee} or more"
+        yield Found(
+            ("binderhub", "session", "memory_limit"),
+            wrong,
+            f"write {session.memory_guarantee} or more",
+            (("binderhub", "session", "memory_guarantee"),),
+        )
     if session.cpu_limit < session.cpu_guarantee:
         wrong = f"{session.cpu_limit:g} is less than what is guaranteed, {session.cpu_guarantee:g}"
-        yield ("binderhub", "session", "cpu_limit"), wrong, f"write {session.cpu_guarantee:g} or more"
+        yield Found(
+            ("binderhub", "session", "cpu_limit"),
+            wrong,
+            f"write {session.cpu_guarantee:g} or more",
+            (("binderhub", "session", "cpu_guarantee"),),
+        )
 
 
 @rule("machine", "binderhub")
@@ -168,7 +239,7 @@ def session_fits(spec: Spec) -> Iterator[Found]:
     guarantee = spec.binderhub.session.memory_guarantee
     if guarantee >= spec.machine.memory:
         wrong = f"one session reserves {guarantee}, the machine has {spec.machine.memory}"
-        yield ("binderhub", "session", "memory_guarantee"), wrong, "write less than machine.memory, like 450M"
+        yield Found(("binderhub", "session", "memory_guarantee"), wrong, "write less than machine.memory, like 450M")
 
 
 def networks(spec: Spec) -> list[tuple[Key, IPv4Network]]:
@@ -189,7 +260,7 @@ def networks_do_not_overlap(spec: Spec) -> Iterator[Found]:
     for (first_key, first), (key, network) in combinations(networks(spec), 2):
         if first.overlaps(network):
             wrong = f"{network} overlaps {first} ({dotted(first_key)})"
-            yield key, wrong, "write a private network of its own, like 10.44.0.0/16"
+            yield Found(key, wrong, "write a private network of its own, like 10.44.0.0/16", (first_key,))
 
 
 @rule("provider")
@@ -201,22 +272,27 @@ def local_address_is_a_host_of_its_network(spec: Spec) -> Iterator[Found]:
     key = ("provider", "address")
     if network.prefixlen > 29:
         wrong = f"{network} has no room for a bridge, a machine and more"
-        yield ("provider", "network"), wrong, "write a network of /29 or larger, like 198.18.0.0/24"
+        yield Found(("provider", "network"), wrong, "write a network of /29 or larger, like 198.18.0.0/24")
         return
     right = f"write one from {network[2]} to {network[-2]}"
     if address not in network:
-        yield key, f"{address} is not in provider.network, {network}", right
+        yield Found(key, f"{address} is not in provider.network, {network}", right, (("provider", "network"),))
     elif address in (network[0], network[-1]):
-        yield key, f"{address} is the network's own or its broadcast address", right
+        yield Found(key, f"{address} is the network's own or its broadcast address", right, (("provider", "network"),))
     elif address == network[1]:
-        yield key, f"{address} is the bridge's own address", right
+        yield Found(key, f"{address} is the bridge's own address", right, (("provider", "network"),))
 
 
 @rule("federation")
 def weight_needs_a_member(spec: Spec) -> Iterator[Found]:
     if spec.federation.weight > 0 and not spec.federation.member:
         wrong = f"a weight of {spec.federation.weight} needs the member's name"
-        yield ("federation", "member"), wrong, "write its name in the federation's config, like bids-ovh, or weight: 0"
+        yield Found(
+            ("federation", "member"),
+            wrong,
+            "write its name in the federation's config, like bids-ovh, or weight: 0",
+            (("federation", "weight"),),
+        )
 
 
 @rule("tls")
@@ -243,11 +319,13 @@ def _file(key: Key, path: Path, marker: str) -> Iterator[Found]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        yield key, f"there is no file {path}", "write a path relative to the inventory's folder, or an absolute one"
+        yield Found(
+            key, f"there is no file {path}", "write a path relative to the inventory's folder, or an absolute one"
+        )
     except OSError as error:
-        yield key, f"{path} cannot be read: {error.strerror}", "name a file that you may read"
+        yield Found(key, f"{path} cannot be read: {error.strerror}", "name a file that you may read")
     except UnicodeDecodeError:
-        yield key, f"{path} is not a text file", "name a PEM file" if marker else "name a YAML file"
+        yield Found(key, f"{path} is not a text file", "name a PEM file" if marker else "name a YAML file")
     else:
         if marker not in text:
-            yield key, f"{path} has no line with {marker}", "name a PEM file"
+            yield Found(key, f"{path} has no line with {marker}", "name a PEM file")

@@ -29,9 +29,10 @@ class Source:
             key = key[:-1]
         return self.lines.get(key, 1)
 
-    def problem(self, key: Key, wrong: str, right: str) -> Problem:
-        """A problem at ``key``."""
-        return Problem(self.file, self.line(key), dotted(key), wrong, right)
+    def problem(self, key: Key, wrong: str, right: str, *against: Key) -> Problem:
+        """A problem at ``key``; its line is that of the first of ``key`` and ``against`` that the file has."""
+        line = next((self.lines[one] for one in (key, *against) if one in self.lines), self.line(key))
+        return Problem(self.file, line, dotted(key), wrong, right)
 
 
 def read(path: Path) -> Source:
