@@ -1,0 +1,334 @@
+"""A whole builder for the engine's tests: containerd, a registry with a password, buildkitd, and repo2docker."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from binder_node.cluster.engine.files import engine_files
+from binder_node.spec.model import Machine, Spec
+from binder_node.spec.sizing import defaults
+from tests.integration.binaries import binary
+
+REPO2DOCKER = "jupyter-repo2docker==2026.4.0"
+# `push` with password `push-password`, hashed with bcrypt (Distribution takes nothing else).
+HTPASSWD = "push:$2b$05$zvzqzZLQadRtcNGasYSWMutc6kxXPCJxE7TnzZRSbqStMU32t31K6"
+PASSWORD = "push-password"
+# What a base image needs for the steps of these tests.
+TOOLS = ("sh", "cat", "date", "dd", "head", "sleep", "tail")
+
+
+def engine_spec(**buildkit: object) -> Spec:
+    """A small node's Spec, whose builds never wait for this machine's disk unless told to."""
+    machine = {"cpus": 2, "memory": "8G", "disk": "40G"}
+    names = {"binder": "binder.example.org"}
+    computed = defaults(Machine.model_validate(machine), names)
+    return Spec.model_validate(
+        {
+            "name": "node",
+            "provider": {"kind": "local"},
+            "machine": machine,
+            "names": {**computed["names"], **names},
+            "tls": {"mode": "none"},
+            "storage": {"kind": "node"},
+            "kubernetes": {**computed["kubernetes"], "evict_below": 1},
+            "buildkit": {**computed["buildkit"], "wait_below": 1, **buildkit},
+            "binderhub": computed["binderhub"],
+        }
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as knock:
+        return knock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def until(what: str, ready: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.1)
+
+
+class Server:
+    """A process that can be stopped and started again."""
+
+    def __init__(self, name: str, command: list[str], folder: Path, ready: Callable[[], bool]) -> None:
+        self.name, self.command, self.log, self.ready = name, command, folder / f"{name}.log", ready
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, start_new_session=True)
+        try:
+            until(f"{self.name} ({self.log})", self._up)
+        except AssertionError:
+            self.stop()
+            raise AssertionError(self.log.read_text()[-2000:]) from None
+
+    def _up(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()[-2000:]
+        return self.ready()
+
+    def stop(self, *, kill: bool = False) -> None:
+        if self.process is None:
+            return
+        (self.process.kill if kill else self.process.terminate)()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(5)
+        self.process = None
+
+
+@dataclass
+class Builder:
+    """The running parts, and repo2docker as BinderHub's build pod calls it."""
+
+    folder: Path
+    registry_name: str
+    registry: Server
+    buildkitd: Server
+    engine: Path
+    python: Path
+    environment: dict[str, str]
+
+    def repository(self, name: str, dockerfile: str, files: dict[str, str] | None = None) -> Path:
+        """A git repository with one commit. ``{base}`` in ``dockerfile`` is the base image."""
+        path = self.folder / "repositories" / name
+        path.mkdir(parents=True)
+        base = f"{self.registry_name}/base/small:1"
+        for file, text in {"Dockerfile": dockerfile.format(base=base), **(files or {})}.items():
+            (path / file).parent.mkdir(parents=True, exist_ok=True)
+            (path / file).write_text(text)
+        git = ["git", "-C", str(path), "-c", "user.name=Test", "-c", "user.email=test@example.org"]
+        for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "One"]):
+            subprocess.run([*git, *arguments], check=True)
+        return path
+
+    def start(self, repository: Path, *extra: str) -> subprocess.Popen[str]:
+        """What BinderHub runs in a build pod, on a commit of ``repository``."""
+        ref = subprocess.check_output(["git", "-C", str(repository), "rev-parse", "HEAD"], text=True).strip()
+        command = [
+            str(self.python.parent / "jupyter-repo2docker"),
+            f"--config={self.engine / 'etc/repo2docker.py'}",
+            "--engine=buildctl",
+            f"--ref={ref}",
+            f"--image={self.image(repository)}",
+            *("--no-clean", "--no-run", "--json-logs", "--user-name=jovyan", "--user-id=1000", "--push"),
+            *extra,
+            f"file://{repository}",
+        ]
+        return subprocess.Popen(
+            command,
+            env=self.environment,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def build(self, repository: Path, *extra: str) -> Log:
+        process = self.start(repository, *extra)
+        output, _ = process.communicate(timeout=300)
+        return Log(process.returncode, output)
+
+    def image(self, repository: Path) -> str:
+        return f"{self.registry_name}/binder/{repository.name}:1"
+
+    def manifest(self, repository: Path) -> httpx.Response:
+        """The registry's answer to what BinderHub asks before it launches."""
+        return httpx.get(
+            f"http://{self.registry_name}/v2/binder/{repository.name}/manifests/1",
+            headers={"Accept": "application/vnd.oci.image.manifest.v1+json"},
+            auth=("push", PASSWORD),
+        )
+
+
+@dataclass(frozen=True)
+class Log:
+    """What a build pod would have logged."""
+
+    code: int
+    output: str
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        lines = [line for line in self.output.splitlines() if line.startswith("{")]
+        return [json.loads(line) for line in lines]
+
+    @property
+    def text(self) -> str:
+        return "".join(message["message"] for message in self.messages)
+
+    @property
+    def failed(self) -> list[str]:
+        return [message["message"].strip() for message in self.messages if message.get("phase") == "failed"]
+
+
+def _configurations(folder: Path, registry: str) -> dict[str, str]:
+    socket_path = folder / "containerd.sock"
+    return {
+        "htpasswd": HTPASSWD + "\n",
+        "containerd.toml": f"""
+version = 3
+root = "{folder}/containerd"
+state = "{folder}/state"
+disabled_plugins = ["io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri"]
+[grpc]
+address = "{socket_path}"
+[ttrpc]
+address = "{socket_path}.ttrpc"
+""",
+        "registry.yaml": json.dumps(
+            {
+                "version": "0.1",
+                "storage": {"filesystem": {"rootdirectory": str(folder / "registry")}},
+                "http": {"addr": registry, "secret": "of-a-test"},
+                "auth": {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}},
+            }
+        ),
+        "buildkitd.toml": f"""
+root = "{folder}/buildkit"
+[grpc]
+address = ["unix://{folder}/run/buildkitd.sock"]
+[worker.oci]
+enabled = false
+[worker.containerd]
+address = "{socket_path}"
+namespace = "k8s.io"
+networkMode = "host"
+defaultCgroupParent = "/{folder.name}-builds"
+[registry."{registry}"]
+http = true
+""",
+    }
+
+
+def _base_image(folder: Path, buildctl: Path, registry: str, environment: dict[str, str]) -> None:
+    """Push an image of this machine's own shell and a few tools, with the libraries they need."""
+    root = folder / "base"
+    for tool in TOOLS:
+        found = shutil.which(tool)
+        assert found, tool
+        wanted = [found, *(word for word in subprocess.getoutput(f"ldd {found}").split() if word.startswith("/"))]
+        for path in map(Path, wanted):
+            target = root / "root" / (f"bin/{tool}" if path == Path(found) else str(path).lstrip("/"))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path.resolve(), target)
+    (root / "Dockerfile").write_text("FROM scratch\nCOPY root /\n")
+    subprocess.run(
+        [
+            *(str(buildctl), "build", "--frontend=dockerfile.v0", f"--local=context={root}"),
+            *(f"--local=dockerfile={root}", "--output"),
+            f"type=image,name={registry}/base/small:1,push=true,oci-mediatypes=true",
+        ],
+        check=True,
+        env=environment,
+        capture_output=True,
+        timeout=120,
+    )
+
+
+def _repo2docker(folder: Path) -> Path:
+    """repo2docker in an environment of its own, as in the build image: nothing of binder-node is there."""
+    uv = shutil.which("uv")
+    if uv is None:
+        pytest.skip("needs uv, to install repo2docker")
+    environment = folder / "repo2docker"
+    for command in (["venv", "-q", str(environment)], ["pip", "install", "-q", "-p", str(environment), REPO2DOCKER]):
+        done = subprocess.run([uv, *command], capture_output=True, text=True, check=False, timeout=300)
+        if done.returncode:
+            pytest.skip(f"cannot install {REPO2DOCKER}: {done.stderr[-300:]}")
+    return environment / "bin/python"
+
+
+@contextmanager
+def builder(folder: Path) -> Iterator[Builder]:
+    """Everything up, base image pushed; everything gone afterwards."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for containerd")
+    buildctl = binary("buildctl")
+    registry = f"127.0.0.1:{free_port()}"
+    for name, text in _configurations(folder, registry).items():
+        (folder / name).write_text(text)
+    for name, contents in engine_files(engine_spec()).items():
+        (folder / "engine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "engine" / name).write_bytes(contents)
+    (folder / "engine/bin").mkdir()
+    (folder / "engine/bin/buildctl").symlink_to(buildctl)
+    # containerd looks for its shim beside itself.
+    (folder / "bin").mkdir()
+    (folder / "bin/containerd").symlink_to(binary("containerd"))
+    shim = binary("containerd-shim-runc-v2", "shim")
+    (folder / "bin/containerd-shim-runc-v2").symlink_to(shim)
+    host = f"unix://{folder}/run/buildkitd.sock"
+    asks = [str(buildctl), "--addr", host, "debug", "workers"]
+    parts = [
+        Server(
+            "containerd",
+            ["env", f"PATH={folder}/bin:{os.environ['PATH']}", "containerd", "-c", f"{folder}/containerd.toml"],
+            folder,
+            lambda: (folder / "containerd.sock").exists(),
+        ),
+        Server(
+            "registry",
+            [str(binary("registry")), "serve", f"{folder}/registry.yaml"],
+            folder,
+            lambda: listening(int(registry.split(":")[1])),
+        ),
+        Server(
+            "buildkitd",
+            [str(binary("buildkitd")), "--config", f"{folder}/buildkitd.toml"],
+            folder,
+            lambda: subprocess.run(asks, capture_output=True, check=False).returncode == 0,
+        ),
+    ]
+    credentials = {"registry": registry, "username": "push", "password": PASSWORD}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "BUILDKIT_HOST": host,
+        "BINDER_NODE_ENGINE": str(folder / "engine"),
+        "PYTHONPATH": str(folder / "engine/site"),
+        "PYTHONWARNINGS": "ignore",
+        "REPO2DOCKER_CONTENT_PROVIDERS": "Local,Git",
+        "CONTAINER_ENGINE_REGISTRY_CREDENTIALS": json.dumps(credentials),
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+    }
+    try:
+        for part in parts:
+            part.start()
+        login = folder / "login"
+        login.mkdir()
+        answer = {"username": "push", "password": PASSWORD}
+        (login / "config.json").write_text(json.dumps({"auths": {registry: answer}}))
+        _base_image(folder, buildctl, registry, {**environment, "DOCKER_CONFIG": str(login)})
+        shutil.rmtree(login)
+        python = _repo2docker(folder)
+        yield Builder(folder, registry, parts[1], parts[2], folder / "engine", python, environment)
+    finally:
+        for part in reversed(parts):
+            part.stop()
+        subprocess.run(["umount", "-q", "-R", "-l", str(folder / "state")], check=False, capture_output=True)

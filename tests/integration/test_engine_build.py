@@ -1,0 +1,156 @@
+"""The engine with everything real but Kubernetes: repo2docker, buildkitd on containerd, a registry with a password."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.engine_fixtures import PASSWORD, Builder, builder, until
+
+pytestmark = pytest.mark.integration
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+MEMORY = "--BuildctlEngine.memory_limit=100000000"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
+    with builder(tmp_path_factory.mktemp("engine")) as made:
+        yield made
+
+
+def test_an_image_is_pushed_as_one_manifest_and_a_fresh_clone_finds_every_step_cached(running: Builder) -> None:
+    repository = running.repository("steps", "FROM {base}\nCOPY . /home/\nRUN date +%N > /when\n", {"a/b.txt": "x"})
+    first = running.build(repository)
+    assert first.code == 0, first.output
+    answer = running.manifest(repository)
+    assert answer.headers["content-type"] == MANIFEST
+    assert {layer["mediaType"] for layer in answer.json()["layers"]} == {"application/vnd.oci.image.layer.v1.tar+zstd"}
+    assert "unpacking to" in first.text
+    assert PASSWORD not in first.output
+
+    second = running.build(repository)
+    assert second.code == 0, second.output
+    assert "COPY . /home/\n" in second.text  # .git with it
+    assert second.text.count("CACHED\n") >= 2
+    assert running.manifest(repository).headers["docker-content-digest"] == answer.headers["docker-content-digest"]
+
+
+def test_the_password_stands_in_no_argument_and_its_file_is_gone_afterwards(running: Builder) -> None:
+    seen: list[str] = []
+    with running.start(running.repository("secret", "FROM {base}\nRUN sleep 2\n")) as process:
+        while process.poll() is None:
+            shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+            seen.append(shown)
+            time.sleep(0.1)
+        assert process.stdout is not None
+        assert process.returncode == 0, process.stdout.read()
+    assert any("buildctl build" in shown for shown in seen)
+    assert not any(PASSWORD in shown for shown in seen)
+    assert not list(Path("/tmp").glob("docker-config-*"))
+
+
+def test_a_step_that_needs_too_much_memory_is_killed_and_the_reason_said(running: Builder) -> None:
+    repository = running.repository("memory", "FROM {base}\nRUN head -c 400000000 /dev/zero | tail\n")
+    log = running.build(repository, MEMORY)
+    assert log.code != 0
+    (reason,) = log.failed
+    assert reason.startswith("A build step was killed: it needs more than the 100 MB of memory that a build has here.")
+    assert "RUN head -c 400000000" in reason
+
+
+def test_the_memory_limit_is_no_part_of_a_steps_cache_key(running: Builder) -> None:
+    repository = running.repository("limits", "FROM {base}\nRUN date +%N > /when\n")
+    assert running.build(repository).code == 0
+    assert "CACHED" in running.build(repository, MEMORY).text.partition("RUN date")[2]
+
+
+def test_a_file_above_the_disk_limit_fails_and_the_reason_is_said(running: Builder) -> None:
+    repository = running.repository("file", "FROM {base}\nRUN dd if=/dev/zero of=/big bs=1M count=50\n")
+    log = running.build(repository, "--BuildctlEngine.disk_limit=10000000")
+    assert log.code != 0
+    (reason,) = log.failed
+    assert reason.startswith("A build step wrote a file larger than the 10 MB that a build may write here.")
+
+
+def test_a_push_waits_for_the_registry_and_builds_nothing_again(running: Builder) -> None:
+    repository = running.repository("push", "FROM scratch\nCOPY a.txt /\n", {"a.txt": "x"})
+    running.registry.stop()
+    try:
+        lines: list[str] = []
+        with running.start(repository) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if "the registry did not take it" in line and running.registry.process is None:
+                    running.registry.start()
+            assert process.wait(60) == 0, "".join(lines)
+    finally:
+        if running.registry.process is None:
+            running.registry.start()
+    assert running.manifest(repository).status_code == 200
+
+
+def test_a_registry_that_never_takes_the_image_is_named_as_the_reason(running: Builder) -> None:
+    repository = running.repository("never", "FROM scratch\nCOPY a.txt /\n", {"a.txt": "y"})
+    running.registry.stop()
+    try:
+        log = running.build(repository, "--BuildctlEngine.push_seconds=2")
+    finally:
+        running.registry.start()
+    assert log.code != 0
+    (reason,) = log.failed
+    assert reason.startswith("The image was built, but the registry did not take it: failed to push ")
+
+
+def test_a_builder_that_restarts_in_the_middle_is_waited_for(running: Builder) -> None:
+    repository = running.repository("restart", "FROM {base}\nRUN sleep 4\n")
+    lines: list[str] = []
+    killed = False
+    with running.start(repository) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if "RUN sleep 4" in line and not killed:
+                killed = True
+                running.buildkitd.stop(kill=True)
+                threading.Timer(3, running.buildkitd.start).start()
+        output = "".join(lines)
+        assert process.wait(60) == 0, output
+    assert "The builder went away in the middle of the build: starting again" in output
+    assert running.manifest(repository).status_code == 200
+
+
+def test_a_full_disk_delays_a_build_and_then_fails_it(running: Builder) -> None:
+    repository = running.repository("room", "FROM scratch\nCOPY a.txt /\n", {"a.txt": "z"})
+    log = running.build(repository, "--BuildctlEngine.wait_below_percent=100", "--BuildctlEngine.wait_seconds=3")
+    assert log.code != 0
+    assert "Waiting for room on the node's disk" in log.text
+    (reason,) = log.failed
+    assert reason.startswith("The node's disk is full: ")
+    assert running.manifest(repository).status_code == 404
+
+
+def test_a_disk_that_fills_up_stops_the_build_and_its_steps(running: Builder) -> None:
+    # A time to sleep that tells this step from any other process of the machine.
+    repository = running.repository("stop", "FROM {base}\nRUN sleep 31415.5\n")
+    log = running.build(repository, "--BuildctlEngine.stop_below_percent=100")
+    assert log.code != 0
+    assert log.failed == ["The build was stopped: the node's disk is nearly full. Please try again later."]
+
+    def gone() -> bool:
+        return "sleep 31415.5" not in subprocess.check_output(["ps", "-eo", "args"], text=True).replace("RUN ", "")
+
+    until("the step to end with its build", gone)
+
+
+def test_a_mistake_in_the_dockerfile_is_shown_where_it_is(running: Builder) -> None:
+    log = running.build(running.repository("mistake", "FROM {base}\nRUNN true\n"))
+    assert log.code != 0
+    assert "dockerfile parse error on line 2: unknown instruction: RUNN" in log.text
+    assert log.failed == ["The build failed: see the lines above."]
