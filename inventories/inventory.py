@@ -1,4 +1,4 @@
-"""The nodes as a pyinfra inventory: ``pyinfra inventories/inventory.py exec -- uptime``, for all or with ``--limit NODE``.
+"""The nodes as a pyinfra inventory: ``pyinfra inventories/inventory.py exec -- uptime``, or with ``--limit NODE``.
 
 Hosts are the inventories beside this file that ``binder-node up`` has given a machine: it keeps an ssh configuration
 for each, with the machine's host key as the only one that is trusted. Groups: ``nodes``, and ``local``, ``ssh``, ...

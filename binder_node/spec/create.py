@@ -30,13 +30,13 @@ def create(path: Path, given: Mapping[str, Any], header: str = "") -> Inventory:
     except InputError as error:
         # The lines are of a file that is not there: the keys say enough.
         raise InputError(*(replace(problem, file="", line=0) for problem in error.problems)) from None
+    if path.exists():
+        right = "choose another name, or edit the file; it was left as it is"
+        raise InputError(Problem(str(path), 0, "", "there is such an inventory already", right))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
-    except FileExistsError:
-        right = "choose another name, or edit the file; it was left as it is"
-        raise InputError(Problem(str(path), 0, "", "there is such an inventory already", right)) from None
     except OSError as error:
         raise StepError("here", f"write {path}", error.strerror or str(error), "name another folder: --dir") from None
     return inventory

@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 # Kubernetes' suffixes (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/),
@@ -50,6 +50,11 @@ class Quantity(int):
         return core_schema.no_info_plain_validator_function(
             cls._validate, serialization=core_schema.plain_serializer_function_ser_schema(str)
         )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        del schema, handler
+        return {"type": ["string", "integer"]}
 
     @classmethod
     def _validate(cls, value: object) -> Quantity:
