@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -251,6 +252,30 @@ def _base_image(folder: Path, buildctl: Path, registry: str, environment: dict[s
     )
 
 
+def _sweep(folder: Path) -> None:
+    """End the steps that a killed buildkitd left behind: containerd keeps them. Their shims name our socket."""
+    mine = str(folder / "containerd.sock")
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = entry.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if mine in arguments and "-id" in arguments:
+            os.kill(int(entry.parent.name), signal.SIGTERM)
+    steps = sorted(Path("/sys/fs/cgroup").glob(f"**/{folder.name}-builds/buildkit/*/cgroup.procs"))
+    for pid in {pid for step in steps for pid in step.read_text().split()}:
+        os.kill(int(pid), signal.SIGKILL)
+    time.sleep(0.5 if steps else 0)
+    for mounted in Path("/proc/self/mounts").read_text().splitlines():
+        where = mounted.split()[1]
+        if where.startswith(f"{folder}/"):
+            subprocess.run(["umount", "-l", where], check=False, capture_output=True)
+    groups = Path("/sys/fs/cgroup").glob(f"**/{folder.name}-builds")
+    for group in sorted({path.parent for top in groups for path in top.rglob("cgroup.procs")}, reverse=True):
+        with suppress(OSError):
+            group.rmdir()
+
+
 def _repo2docker(folder: Path) -> Path:
     """repo2docker in an environment of its own, as in the build image: nothing of binder-node is there."""
     uv = shutil.which("uv")
@@ -331,4 +356,4 @@ def builder(folder: Path) -> Iterator[Builder]:
     finally:
         for part in reversed(parts):
             part.stop()
-        subprocess.run(["umount", "-q", "-R", "-l", str(folder / "state")], check=False, capture_output=True)
+        _sweep(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
@@ -20,7 +21,7 @@ MEMORY = "--BuildctlEngine.memory_limit=100000000"
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
-    with builder(tmp_path_factory.mktemp("engine")) as made:
+    with builder(tmp_path_factory.mktemp(f"engine-{os.getpid()}-")) as made:
         yield made
 
 
