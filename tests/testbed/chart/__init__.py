@@ -70,7 +70,10 @@ def schema(values: dict[str, Any], path: str = "") -> dict[str, Any]:
 def package(output: Path = OUTPUT) -> Path:
     """Write the chart as Helm would package it, with its schema; the same sources give the same bytes."""
     files = {path.relative_to(SOURCE).as_posix(): path.read_bytes() for path in SOURCE.rglob("*") if path.is_file()}
-    rules = {"$schema": "http://json-schema.org/draft-07/schema#", **schema(YAML(typ="safe").load(files["values.yaml"]))}
+    rules = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        **schema(YAML(typ="safe").load(files["values.yaml"])),
+    }
     files["values.schema.json"] = json.dumps(rules, sort_keys=True).encode()
     plain = io.BytesIO()
     with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as tar:

@@ -20,14 +20,13 @@ BASE_IMAGE = "docker.io/binder-node/base:1"
 HUB_IMAGE = "quay.io/binder-node-testbed/k8s-hub:5.5.4"
 PROXY_IMAGE = "quay.io/binder-node-testbed/configurable-http-proxy:5.3.0"
 BINDER_IMAGE = "quay.io/binder-node-testbed/k8s-binderhub:1"
-PAUSE_IMAGE = "docker.io/rancher/mirrored-pause:3.6"  # K3s's own default name, which needs no configuration
 PATH = "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One image: ``fill`` makes its own layer's folder, over the Debian layer unless ``bare``.
+    """One image: ``fill`` makes its own layer's folder, over the Debian layer.
 
     ``inputs`` are files and folders beside ``trees.py`` whose contents its layer's cache key covers.
     """
@@ -41,7 +40,6 @@ class Recipe:
     command: tuple[str, ...] = ()
     user: str = ""
     workdir: str = "/"
-    bare: bool = False
 
 
 PRELOADED = (
@@ -62,7 +60,6 @@ PRELOADED = (
         entrypoint=("/usr/bin/tini", "--", "python", "-m", "binderhub"),
     ),
     Recipe(BUILD_IMAGE, trees.build, ("requirements/build.txt", "repo2docker_testbed.py"), entrypoint=()),
-    Recipe(PAUSE_IMAGE, trees.pause, entrypoint=("/pause",), bare=True),
 )
 BASE = Recipe(
     BASE_IMAGE, trees.base, ("requirements/base.txt",), entrypoint=(), command=("jupyter-notebook", "--ip=0.0.0.0"),
@@ -81,7 +78,7 @@ def build_image(recipe: Recipe, report: Report) -> oci.Image:
     own = _layer(recipe, report)
     return oci.Image(
         names=(recipe.name,),
-        layers=(own,) if recipe.bare else (_debian(report), own),
+        layers=(_debian(report), own),
         env={"PATH": PATH, "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", **recipe.env},
         entrypoint=recipe.entrypoint,
         command=recipe.command,

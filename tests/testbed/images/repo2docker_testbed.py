@@ -12,7 +12,7 @@ from repo2docker.contentproviders import Git, Local
 from traitlets import Any, List
 
 
-class OfflineRepo2Docker(Repo2Docker):
+class OfflineRepo2Docker(Repo2Docker):  # type: ignore[misc]
     """Repo2Docker with the providers that need no lookup elsewhere; sections of ``c.Repo2Docker`` apply to it."""
 
     content_providers = List(Any(), [Local, Git], config=True)

@@ -1,4 +1,4 @@
-"""The folders that layers are made of: Debian, Python environments, a node program, the pause binary.
+"""The folders that layers are made of: Debian, Python environments, a node program.
 
 Everything comes from package registries through their ordinary clients (apt, PyPI through uv, npm).
 """
@@ -27,17 +27,6 @@ DROPPED = (  # of the Debian base: what no container of ours reads
     "usr/share/perl/5.36.0/Unicode/Collate/",
 )
 PACKAGES = ("python3", "git", "ca-certificates", "tini")
-PAUSE = """
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-static void end(int signal) { (void)signal; _exit(0); }
-static void reap(int signal) { (void)signal; while (waitpid(-1, 0, WNOHANG) > 0); }
-int main(void) {
-  signal(SIGINT, end); signal(SIGTERM, end); signal(SIGCHLD, reap);
-  for (;;) pause();
-}
-"""
 
 
 @contextmanager
@@ -149,10 +138,3 @@ def base(tree: Path) -> None:
     """
     home = venv(tree, HERE / "requirements/base.txt")
     (home / "bin/jupyter-notebook").symlink_to("jupyter-server")
-
-
-def pause(tree: Path) -> None:
-    """The process that holds a pod's namespaces open."""
-    with scratch() as there:
-        (there / "pause.c").write_text(PAUSE)
-        run("gcc", "-static", "-Os", "-s", "-o", tree / "pause", there / "pause.c")
