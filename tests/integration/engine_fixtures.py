@@ -27,7 +27,7 @@ REPO2DOCKER = "jupyter-repo2docker==2026.4.0"
 HTPASSWD = "push:$2b$05$zvzqzZLQadRtcNGasYSWMutc6kxXPCJxE7TnzZRSbqStMU32t31K6"
 PASSWORD = "push-password"
 # What a base image needs for the steps of these tests.
-TOOLS = ("sh", "cat", "date", "dd", "head", "sleep", "tail")
+TOOLS = ("sh", "cat", "date", "dd", "head", "sleep", "stat", "tail")
 
 
 def engine_spec(**buildkit: object) -> Spec:
@@ -188,7 +188,7 @@ class Log:
         return [message["message"].strip() for message in self.messages if message.get("phase") == "failed"]
 
 
-def _configurations(folder: Path, registry: str) -> dict[str, str]:
+def _configurations(folder: Path, registry: str, worker: str) -> dict[str, str]:
     socket_path = folder / "containerd.sock"
     return {
         "htpasswd": HTPASSWD + "\n",
@@ -214,17 +214,25 @@ address = "{socket_path}.ttrpc"
 root = "{folder}/buildkit"
 [grpc]
 address = ["unix://{folder}/run/buildkitd.sock"]
-[worker.oci]
-enabled = false
-[worker.containerd]
-address = "{socket_path}"
-namespace = "k8s.io"
-networkMode = "host"
-defaultCgroupParent = "/{folder.name}-builds"
+{_worker(folder, worker)}
 [registry."{registry}"]
 http = true
 """,
     }
+
+
+def _worker(folder: Path, worker: str) -> str:
+    common = f'networkMode = "host"\ndefaultCgroupParent = "/{folder.name}-builds"'
+    if worker == "oci":
+        return f"[worker.containerd]\nenabled = false\n[worker.oci]\n{common}"
+    return f"""
+[worker.oci]
+enabled = false
+[worker.containerd]
+address = "{folder}/containerd.sock"
+namespace = "k8s.io"
+{common}
+"""
 
 
 def _base_image(folder: Path, buildctl: Path, registry: str, environment: dict[str, str]) -> None:
@@ -290,15 +298,15 @@ def _repo2docker(folder: Path) -> Path:
 
 
 @contextmanager
-def builder(folder: Path) -> Iterator[Builder]:
-    """Everything up, base image pushed; everything gone afterwards."""
+def builder(folder: Path, worker: str = "containerd") -> Iterator[Builder]:
+    """Everything up, base image pushed; everything gone afterwards. ``worker`` is BuildKit's."""
     if os.geteuid() != 0:
         pytest.skip("needs root, for containerd")
     buildctl = binary("buildctl")
     registry = f"127.0.0.1:{free_port()}"
-    for name, text in _configurations(folder, registry).items():
+    for name, text in _configurations(folder, registry, worker).items():
         (folder / name).write_text(text)
-    for name, contents in engine_files(engine_spec()).items():
+    for name, contents in engine_files(engine_spec(worker=worker)).items():
         (folder / "engine" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "engine" / name).write_bytes(contents)
     (folder / "engine/bin").mkdir()
