@@ -1,0 +1,162 @@
+"""The node's one nftables table, rendered whole from the Spec; docs/explanation/firewall.md tells each rule's reason.
+
+It is ours alone and replaced in one transaction. kube-proxy and K3s keep theirs; nothing here flushes a ruleset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network
+
+from binder_node.host.wanted import Component, File, Unit, unit_file
+from binder_node.layout import API_PORT, ETC, PULL_PORT
+from binder_node.spec.model import Spec
+
+RULES = str(ETC / "firewall.nft")
+UNIT = "binder-node-firewall.service"
+TABLE = "binder_node"
+# The bridge that BuildKit's network plugin makes (see buildkit.py).
+BRIDGE = "buildkit0"
+
+# IANA's special-purpose registry, but for 198.18.0.0/15 (benchmarking): test machines live there, and nobody else.
+RESERVED = (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+    "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4",
+    "240.0.0.0/4",
+)  # fmt: skip
+# What the federation lets user and build pods reach (mybinder.org-deploy, NetworkPolicy): web, git, rsync, XRootD,
+# and what IPFS uses.
+OUTWARD = (80, 443, 873, 1094, 1095, 4001, 9418, 16286)
+# New connections a second and source before a build is told no: a scan makes thousands, `conda install` tens.
+NEW_RATE, NEW_BURST = 50, 500
+
+NO = "reject with icmpx admin-prohibited"
+
+
+def firewall(spec: Spec) -> Component:
+    """The table and the unit that loads it before the network is up."""
+    return Component(
+        "firewall",
+        packages=("nftables",),
+        files=(File(RULES, table(spec).encode()),),
+        units=(Unit(UNIT, _unit(), restart_on=(RULES,)),),
+    )
+
+
+def table(spec: Spec) -> str:
+    """The whole file for ``nft -f``: the table is made if missing, dropped and made anew, in one transaction."""
+    chains = [
+        _sets(),
+        _chain("from_outside", None, _from_outside(spec)),
+        _chain("from_builds", None, _from_builds()),
+        _chain("refuse", None, ["meta l4proto tcp reject with tcp reset", NO]),
+        _chain("input", "type filter hook input priority -10; policy accept;", _input(spec)),
+        _chain("forward", "type filter hook forward priority -10; policy accept;", _forward(spec)),
+        _chain("leave", "type nat hook postrouting priority srcnat; policy accept;", _leave(spec)),
+    ]
+    return (
+        "# Made by binder-node from the inventory; docs/explanation/firewall.md explains it.\n"
+        f"table inet {TABLE} {{}}\ndelete table inet {TABLE}\n"
+        f"table inet {TABLE} {{\n" + "\n".join(chains) + "}\n"
+    )
+
+
+def _chain(name: str, hook: str | None, rules: Iterable[str]) -> str:
+    lines = [f"\t\t{rule}\n" for rule in ([hook] if hook else []) + list(rules)]
+    return f"\tchain {name} {{\n{''.join(lines)}\t}}\n"
+
+
+def _sets() -> str:
+    reserved = ",\n\t\t\t".join(RESERVED)
+    return (
+        "\tset reserved {\n\t\ttype ipv4_addr; flags interval; auto-merge;\n"
+        f"\t\telements = {{\n\t\t\t{reserved}\n\t\t}}\n\t}}\n"
+        "\t# Sources that make new connections too fast, with what they have left.\n"
+        "\tset fast {\n\t\ttype ipv4_addr; size 65535; flags dynamic; timeout 1m;\n\t}\n"
+    )
+
+
+def _networks(networks: Iterable[IPv4Network]) -> str:
+    return "{ " + ", ".join(str(network) for network in networks) + " }"
+
+
+def _input(spec: Spec) -> list[str]:
+    return [
+        "iifname lo accept",
+        "ct state established,related accept",
+        f'iifname {BRIDGE} counter jump refuse comment "builds reach nothing of the node"',
+        f'ip saddr {spec.buildkit.network} counter jump refuse comment "nor with their address, from elsewhere"',
+        # The API server for controllers and the hub, the registry for BinderHub's questions. Which pod may ask is
+        # NetworkPolicy's; the kubelet, MinIO and ssh answer no pod.
+        f"ip saddr {spec.kubernetes.pod_network} tcp dport {{ {PULL_PORT}, {API_PORT} }} accept",
+        f'ip saddr {spec.kubernetes.pod_network} tcp dport {{ 80, 443 }} accept comment "its own public names"',
+        f"ip saddr {spec.kubernetes.pod_network} counter jump refuse",
+        "jump from_outside",
+    ]
+
+
+def _from_outside(spec: Spec) -> list[str]:
+    rules = []
+    if spec.ssh.admin_networks:
+        rules.append(f"ip saddr {_networks(spec.ssh.admin_networks)} tcp dport {spec.ssh.port} accept")
+    rules.append("tcp dport { 80, 443 } accept")
+    if spec.kubernetes.api_from:
+        rules.append(f"ip saddr {_networks(spec.kubernetes.api_from)} tcp dport {API_PORT} accept")
+    return [
+        *rules,
+        "icmp type { echo-request, destination-unreachable, time-exceeded, parameter-problem } accept",
+        'meta l4proto ipv6-icmp accept comment "neighbour discovery"',
+        'udp sport 67 udp dport 68 accept comment "DHCP"',
+        'meta pkttype { broadcast, multicast } drop comment "nobody asked us"',
+        "counter jump refuse",
+    ]
+
+
+def _forward(spec: Spec) -> list[str]:
+    pods, services, builds = spec.kubernetes.pod_network, spec.kubernetes.service_network, spec.buildkit.network
+    inside = _networks((pods, services))
+    return [
+        "ct state established,related accept",
+        f"iifname {BRIDGE} jump from_builds",
+        f"ip saddr {builds} jump from_builds",
+        f'oifname {BRIDGE} counter jump refuse comment "nobody calls a build step"',
+        f'ip saddr {pods} ip daddr 169.254.0.0/16 counter jump refuse comment "metadata service"',
+        f'ip saddr {pods} accept comment "NetworkPolicy decides by label"',
+        # Ingress arrives here after its address was rewritten; nothing else from outside has business with a pod.
+        f"ip daddr {inside} ct status dnat ct original proto-dst {{ 80, 443 }} accept",
+        f"ip daddr {inside} counter jump refuse",
+    ]
+
+
+def _from_builds() -> list[str]:
+    outward = ", ".join(str(port) for port in OUTWARD)
+    return [
+        "meta nfproto ipv6 counter jump refuse",
+        'ip daddr @reserved counter jump refuse comment "node, pods, neighbours, metadata, private networks"',
+        f"ct state new add @fast {{ ip saddr limit rate over {NEW_RATE}/second burst {NEW_BURST} packets }} "
+        'counter jump refuse comment "a scan"',
+        "meta l4proto { tcp, udp } th dport 53 accept",
+        f"tcp dport {{ {outward} }} accept",
+        "counter jump refuse",
+    ]
+
+
+def _leave(spec: Spec) -> list[str]:
+    return [f"ip saddr {spec.buildkit.network} oifname != {BRIDGE} masquerade"]
+
+
+def _unit() -> str:
+    return unit_file(
+        Unit=[
+            ("Description", "Firewall (binder-node)"),
+            ("Documentation", f"file://{RULES}"),
+            ("DefaultDependencies", "no"),
+            ("After", "local-fs.target systemd-modules-load.service"),
+            ("Before", "network-pre.target shutdown.target k3s.service minio.service"),
+            ("Wants", "network-pre.target"),
+            ("Conflicts", "shutdown.target"),
+        ],
+        # No ExecStop: a stopped unit leaves the table where it is, and a restart replaces it in one transaction.
+        Service=[("Type", "oneshot"), ("RemainAfterExit", "yes"), ("ExecStart", f"/usr/sbin/nft -f {RULES}")],
+        Install=[("WantedBy", "multi-user.target")],
+    )

@@ -1,0 +1,147 @@
+"""CNCF Distribution, twice on one bucket: one that takes pushes on loopback, one that is read-only for everybody else.
+
+Distribution's htpasswd knows no rights: whoever logs in may push. So rights are a matter of which instance one
+reaches, and the read-only one cannot push whatever it is asked.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Any
+
+from binder_node.artifacts.model import Artifact
+from binder_node.host.text import yaml_text
+from binder_node.host.wanted import Component, File, Link, Unit, Upload, User, Wait, unit_file
+from binder_node.layout import BIN, ETC, MINIO_PORT, PULL_PORT, PULL_USER, PUSH_PORT, PUSH_USER
+from binder_node.secrets.masked import Masked
+from binder_node.secrets.model import Secrets
+from binder_node.spec.model import NodeStorage, Spec
+
+OWNER = "registry"
+# 2^5 rounds, bcrypt's least: the passwords are random, so there is nothing to guess, and every request pays for it.
+ROUNDS = 5
+# Bytes a part of an upload; S3 takes 10 000 parts: layers of up to 320 GB.
+CHUNK = 32 * 2**20
+
+
+def registry(spec: Spec, secrets: Secrets, artifacts: Mapping[str, Artifact]) -> Component:
+    """Both instances; see docs/architecture.md, decision 1."""
+    binary, link = Upload(artifacts["registry"]), str(BIN / "registry")
+    push = _instance(spec, secrets, "push", f"127.0.0.1:{PUSH_PORT}", link)
+    pull = _instance(spec, secrets, "pull", f"0.0.0.0:{PULL_PORT}", link)
+    own_minio = isinstance(spec.storage, NodeStorage)
+    return Component(
+        "registry",
+        after=("firewall", "hosts", *(("minio",) if own_minio else ())),
+        users=(User(OWNER),),
+        uploads=(binary,),
+        files=(*push[0], *pull[0]),
+        links=(Link(link, binary.path),),
+        units=(push[1], pull[1]),
+    )
+
+
+def _instance(spec: Spec, secrets: Secrets, role: str, address: str, binary: str) -> tuple[tuple[File, ...], Unit]:
+    config, passwords = str(ETC / f"registry-{role}.yaml"), str(ETC / f"registry-{role}.htpasswd")
+    user = PUSH_USER if role == "push" else PULL_USER
+    password = secrets.registry_push_password if role == "push" else secrets.registry_pull_password
+    files = (
+        File(config, _config(spec, secrets, role, address, passwords), 0o640, group=OWNER, secret=True),
+        File(passwords, f"{user}:{bcrypted(user, password)}\n".encode(), 0o640, group=OWNER, secret=True),
+    )
+    unit = Unit(
+        f"registry-{role}.service",
+        _unit(role, binary, config, isinstance(spec.storage, NodeStorage)),
+        restart_on=(config, passwords, binary),
+        waits=(Wait("tcp", address.rpartition(":")[2]),),
+    )
+    return files, unit
+
+
+def _config(spec: Spec, secrets: Secrets, role: str, address: str, passwords: str) -> bytes:
+    config: dict[str, Any] = {
+        "version": "0.1",
+        # The access log is the record of last use: BinderHub asks for the manifest at each launch.
+        "log": {"level": "info", "formatter": "json", "accesslog": {"disabled": False}},
+        "storage": {
+            "s3": _s3(spec, secrets),
+            "delete": {"enabled": role == "push"},
+            # Clients cannot reach the object store, and need no right to.
+            "redirect": {"disable": True},
+            "maintenance": {"uploadpurging": {"enabled": False}, "readonly": {"enabled": role == "pull"}},
+            # No cache of blob descriptors: after a sweep it would tell a push that a layer is there which is not.
+        },
+        "auth": {"htpasswd": {"realm": f"binder-node {role}", "path": passwords}},
+        "http": {
+            "addr": address,
+            "secret": secrets.registry_http_secret.reveal(),
+            "relativeurls": True,
+            "draintimeout": "30s",
+        },
+        "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
+    }
+    return yaml_text(config)
+
+
+def _s3(spec: Spec, secrets: Secrets) -> dict[str, Any]:
+    storage = spec.storage
+    if isinstance(storage, NodeStorage):
+        endpoint, region = f"http://127.0.0.1:{MINIO_PORT}", "us-east-1"
+    else:
+        endpoint, region = storage.endpoint, storage.region
+    return {
+        "accesskey": secrets.s3_access_key,
+        "secretkey": secrets.s3_secret_key.reveal(),
+        "region": region,
+        "regionendpoint": endpoint,
+        "forcepathstyle": True,
+        "bucket": storage.bucket,
+        "secure": endpoint.startswith("https:"),
+        "encrypt": False,
+        "chunksize": CHUNK,
+    }
+
+
+def bcrypted(user: str, password: Masked) -> str:
+    """``password`` as htpasswd wants it, the same each time: the salt is drawn from the secret itself."""
+    import bcrypt
+
+    drawn = hmac.new(password.reveal().encode(), f"htpasswd {user}".encode(), hashlib.sha256).digest()[:16]
+    # bcrypt's own base 64: the same bits, another alphabet.
+    ours = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+    theirs = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    salt = base64.b64encode(drawn).rstrip(b"=").translate(bytes.maketrans(theirs, ours))
+    return bcrypt.hashpw(password.reveal().encode(), b"$2b$%02d$" % ROUNDS + salt).decode()
+
+
+def _unit(role: str, binary: str, config: str, own_minio: bool) -> str:
+    return unit_file(
+        Unit=[
+            ("Description", f"Image registry, {role} (binder-node)"),
+            ("After", "network.target binder-node-firewall.service" + (" minio.service" if own_minio else "")),
+        ],
+        Service=[
+            ("User", OWNER),
+            ("Group", OWNER),
+            ("ExecStart", f"{binary} serve {config}"),
+            ("UnsetEnvironment", "AWS_CA_BUNDLE"),  # it panics on that
+            ("Environment", "OTEL_TRACES_EXPORTER=none"),
+            ("Restart", "always"),
+            ("RestartSec", "2"),
+            ("LimitNOFILE", "1048576"),
+            ("NoNewPrivileges", "yes"),
+            ("CapabilityBoundingSet", ""),
+            ("ProtectSystem", "strict"),
+            ("ProtectHome", "yes"),
+            ("PrivateTmp", "yes"),
+            ("ProtectControlGroups", "yes"),
+            ("ProtectKernelTunables", "yes"),
+            ("ProtectKernelModules", "yes"),
+            ("RestrictSUIDSGID", "yes"),
+            ("UMask", "0077"),
+        ],
+        Install=[("WantedBy", "multi-user.target")],
+    )

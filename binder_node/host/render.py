@@ -1,0 +1,42 @@
+"""The whole machine from a Spec: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from binder_node.artifacts.model import Artifact
+from binder_node.host.buildkit import buildkit
+from binder_node.host.engine import engine
+from binder_node.host.firewall import firewall
+from binder_node.host.hosts import hosts
+from binder_node.host.k3s import k3s
+from binder_node.host.kernel import kernel
+from binder_node.host.minio import minio
+from binder_node.host.registry import registry
+from binder_node.host.state import state
+from binder_node.host.wanted import Wanted
+from binder_node.secrets.model import Secrets
+from binder_node.spec.model import NodeStorage, Spec
+
+
+def render(
+    spec: Spec,
+    secrets: Secrets,
+    artifacts: Mapping[str, Artifact],
+    address: str,
+    manifests: str,
+    engine_files: Mapping[str, bytes],
+) -> Wanted:
+    """What the machine at ``address`` shall be; components in an order in which they can be made."""
+    components = [
+        kernel(),
+        hosts(spec, address),
+        state(spec),
+        firewall(spec),
+        engine(spec, artifacts, engine_files),
+        *([minio(spec, secrets, artifacts)] if isinstance(spec.storage, NodeStorage) else []),
+        registry(spec, secrets, artifacts),
+        k3s(spec, secrets, artifacts, address, manifests),
+        buildkit(spec, artifacts),
+    ]
+    return Wanted(spec.name, tuple(components))

@@ -1,0 +1,66 @@
+"""The state folder and what lies in it; K3s's and the kubelet's own folders are bind mounts from there.
+
+K3s keeps its default paths, so that every guide and tool finds them, while the bytes lie on the disk that the
+inventory names.
+"""
+
+from __future__ import annotations
+
+from binder_node.host.wanted import Component, Folder, Unit, User, unit_file
+from binder_node.layout import (
+    BUILDKIT_STATE,
+    ENGINE_STATE,
+    ETC,
+    HUB_STATE,
+    HUB_UID,
+    MINIO_STATE,
+    RANCHER_STATE,
+    STORE,
+)
+from binder_node.spec.model import NodeStorage, Spec
+
+# Volumes of pods (emptyDir: what users write) must not fill a small root disk either.
+KUBELET_STATE = "kubelet"
+MOUNTS = {"/var/lib/rancher": RANCHER_STATE, "/var/lib/kubelet": KUBELET_STATE}
+
+
+def mount_unit(where: str) -> str:
+    """``/var/lib/rancher`` -> ``var-lib-rancher.mount`` (no dash in any part of the path)."""
+    return where.strip("/").replace("/", "-") + ".mount"
+
+
+def state(spec: Spec) -> Component:
+    """Folders with their owners, and the bind mounts."""
+    root = str(spec.machine.state)
+    own_minio = isinstance(spec.storage, NodeStorage)
+    return Component(
+        "state",
+        users=(User("minio"),) if own_minio else (),
+        folders=(
+            Folder(str(ETC), 0o755),
+            Folder(str(STORE), 0o755),
+            Folder(root, 0o711),
+            Folder(f"{root}/{RANCHER_STATE}"),
+            Folder(f"{root}/{KUBELET_STATE}", 0o750),
+            Folder(f"{root}/{BUILDKIT_STATE}", 0o700),
+            Folder(f"{root}/{ENGINE_STATE}"),
+            Folder(f"{root}/{HUB_STATE}", 0o700, str(HUB_UID), str(HUB_UID)),
+            *((Folder(f"{root}/{MINIO_STATE}", 0o700, "minio", "minio"),) if own_minio else ()),
+            *(Folder(where) for where in MOUNTS if where == "/var/lib/rancher"),
+            Folder("/var/lib/kubelet", 0o750),
+        ),
+        units=tuple(Unit(mount_unit(where), _mount(root, where), restarts=False) for where in MOUNTS),
+    )
+
+
+def _mount(root: str, where: str) -> str:
+    source = f"{root}/{MOUNTS[where]}"
+    return unit_file(
+        Unit=[
+            ("Description", f"{where} on the state disk (binder-node)"),
+            ("RequiresMountsFor", root),
+            ("Before", "k3s.service"),
+        ],
+        Mount=[("What", source), ("Where", where), ("Type", "none"), ("Options", "bind")],
+        Install=[("WantedBy", "multi-user.target")],
+    )
