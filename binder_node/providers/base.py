@@ -1,0 +1,43 @@
+"""What a provider is to the other rooms. Adding one is one file that meets this protocol, and one example inventory."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from binder_node.changes import Change
+from binder_node.events import Reporter
+from binder_node.node import Access
+
+
+class Provider(Protocol):
+    """A machine's source; also the stage ``machine`` (:class:`binder_node.changes.Stage`), and its way back.
+
+    What :meth:`inspect` returns is the provider's own; everything else is asked of it through the other methods.
+    Memory of what belongs to a node lives with the provider itself (labels, a folder), never in a state file.
+    """
+
+    name: str
+
+    def nothing(self) -> Any: ...
+
+    def inspect(self, report: Reporter) -> Any: ...
+
+    def changes(self, seen: Any) -> list[Change]: ...
+
+    def apply(self, seen: Any, report: Reporter) -> None: ...
+
+    def access(self, seen: Any) -> Access | None:
+        """How to reach the machine, or None when there is none that answers."""
+        ...
+
+    def address(self, seen: Any) -> str:
+        """The machine's public address; the one it will have, where that is known before it exists."""
+        ...
+
+    def destroy(self, report: Reporter) -> None:
+        """Take away everything that carries the node's name; twice, or from a half-made state, is no error.
+
+        Raises:
+            StepError, DeadlineError: something could not be removed; says what.
+        """
+        ...
