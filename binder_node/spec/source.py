@@ -58,8 +58,9 @@ def read(path: Path) -> Source:
 def parse(text: str, path: Path) -> Source:
     """As :func:`read`, for the text that stands in ``path``, or would."""
     file = str(path)
+    root = None
     try:
-        root = YAML(typ="rt").compose(text)
+        root = YAML(typ="safe", pure=True).compose(text)
         found = list(_problems(file, root, (), ())) if root is not None else []
         if found:
             raise InputError(*sorted(found))
@@ -68,6 +69,10 @@ def parse(text: str, path: Path) -> Source:
         raise InputError(_syntax(file, text, error)) from None
     except YAMLError as error:
         raise InputError(Problem(file, 0, "", f"is not YAML: {error}", "remove what YAML forbids")) from None
+    except (ValueError, KeyError):
+        raise InputError(*_unreadable(file, root)) from None
+    except RecursionError:
+        raise InputError(Problem(file, 0, "", "is nested too deeply", "an inventory has four levels")) from None
     if data is None:
         raise InputError(Problem(file, 1, "", "is empty", f"write one with `binder-node init {path.stem}`"))
     if not isinstance(data, dict):
@@ -84,6 +89,24 @@ def _syntax(file: str, text: str, error: MarkedYAMLError) -> Problem:
         return Problem(file, line, "", "the line is indented with a tab", "indent with spaces")
     about = " ".join(str(error.problem or error.context or "cannot be parsed").split())
     return Problem(file, line, "", f"is not YAML: {about}", "check the indentation, quotes and colons around this line")
+
+
+def _unreadable(file: str, node: Node | None, key: Key = ()) -> list[Problem]:
+    """Values that are of a type by their look or tag, but cannot be: ``2024-13-45``."""
+    if isinstance(node, SequenceNode):
+        children = [((*key, index), item) for index, item in enumerate(node.value)]
+    elif isinstance(node, MappingNode):
+        children = [((*key, str(name.value)), value) for name, value in node.value]
+    elif isinstance(node, ScalarNode):
+        try:
+            YAML(typ="safe", pure=True).constructor.construct_object(node)
+        except (ValueError, KeyError):
+            line = node.start_mark.line + 1
+            return [Problem(file, line, dotted(key), f"{node.value!r} is no valid value", "put a text in quotes")]
+        return []
+    else:
+        return []
+    return [problem for here, child in children for problem in _unreadable(file, child, here)]
 
 
 def _problems(file: str, node: Node, key: Key, above: tuple[int, ...]) -> Iterator[Problem]:

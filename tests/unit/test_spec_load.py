@@ -163,6 +163,14 @@ class TestTheTextItself:
     def test_key_that_is_no_text(self) -> None:
         assert problems(GOOD + "? [a, b]\n: 1\n") == ["14: has a key that is not a text; write `key: value`"]
 
+    @pytest.mark.parametrize("value", ["2024-13-45", "!!int x", "!!bool x"])
+    def test_value_that_cannot_be(self, value: str) -> None:
+        (said,) = problems(GOOD + f"federation:\n  member: {value}\n")
+        assert said == f"15: federation.member: {value.split()[-1]!r} is no valid value; put a text in quotes"
+
+    def test_nested_without_end(self) -> None:
+        assert problems("[" * 5000) == ["is nested too deeply; an inventory has four levels"]
+
     def test_unknown_tag(self) -> None:
         (said,) = problems(replaced("cpus: 8", "cpus: !cores 8"))
         assert said.startswith("5: is not YAML: could not determine a constructor for the tag")
