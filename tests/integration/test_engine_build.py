@@ -155,3 +155,39 @@ def test_a_mistake_in_the_dockerfile_is_shown_where_it_is(running: Builder) -> N
     assert log.code != 0
     assert "dockerfile parse error on line 2: unknown instruction: RUNN" in log.text
     assert log.failed == ["The build failed: see the lines above."]
+
+
+# What repo2docker's standard buildpacks call: an archive, with the checkout below src/.
+ARCHIVE = """
+import io, sys, tarfile
+from repo2docker.app import Repo2Docker
+from binder_node_engine.engine import BuildctlEngine
+archive = io.BytesIO()
+with tarfile.open(fileobj=archive, mode="w") as tar:
+    dockerfile = "FROM " + sys.argv[1] + "/base/small:1\\nCOPY src/ /home/\\nRUN cat /home/a\\n"
+    for name, text in (("Dockerfile", dockerfile), ("src/a", "found")):
+        entry = tarfile.TarInfo(name)
+        entry.size = len(text)
+        tar.addfile(entry, io.BytesIO(text.encode()))
+archive.seek(0)
+engine = BuildctlEngine(parent=Repo2Docker())
+engine.registry_insecure = True
+sys.stdout.writelines(engine.build(
+    fileobj=archive, tag=sys.argv[1] + "/binder/archive:1", custom_context=True, buildargs={"NB_USER": "jovyan"},
+    cache_from=[], container_limits={"memory": 50000000, "memswap": 50000000}, platform="linux/amd64", push=True,
+))
+"""
+
+
+def test_a_standard_buildpacks_archive_is_built(running: Builder) -> None:
+    done = subprocess.run(
+        [str(running.python), "-c", ARCHIVE, running.registry_name],
+        env=running.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " found\n" in done.stdout
+    assert running.manifest(Path("archive")).headers["content-type"] == MANIFEST
