@@ -1,0 +1,16 @@
+"""Which units speak for a component."""
+
+from __future__ import annotations
+
+UNITS = {
+    "k3s": ("k3s.service",),
+    "buildkit": ("buildkit.service",),
+    "minio": ("minio.service",),
+    "registry": ("registry-push.service", "registry-pull.service"),
+    "firewall": ("binder-node-firewall.service",),
+}
+
+
+def unit_of(component: str) -> tuple[str, ...]:
+    """Names of a component's units, for journalctl. Raises KeyError for a component without any."""
+    return UNITS[component]

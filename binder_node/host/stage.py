@@ -1,0 +1,147 @@
+"""The stage ``host``: from a machine that answers ssh to one on which everything below the release runs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from binder_node import remote
+from binder_node.changes import Change
+from binder_node.errors import DeadlineError, StepError
+from binder_node.events import Event, Reporter
+from binder_node.host import observe
+from binder_node.host.diff import STAGE, Todo, todo
+from binder_node.host.logs import UNITS as LOGS
+from binder_node.host.observe import Seen
+from binder_node.host.operations import UNITS, WAIT, operations
+from binder_node.host.parent import Failed, child
+from binder_node.host.render import render
+from binder_node.host.upload import as_root, upload_all
+from binder_node.host.wanted import Wanted
+from binder_node.node import Access, Node
+from binder_node.secrets.masked import MASK, Masked
+
+LOOK_SECONDS = 60
+LOG_LINES = 20
+
+
+@dataclass
+class HostStage:
+    """``manifests`` is what K3s applies by itself, ``engine`` the build engine's files by relative path."""
+
+    node: Node
+    access: Access | None
+    address: str
+    manifests: str
+    engine: Mapping[str, bytes]
+    name: str = field(default=STAGE)
+
+    @cached_property
+    def wanted(self) -> Wanted:
+        node = self.node
+        return render(node.spec, node.secrets, node.artifacts, self.address, self.manifests, self.engine)
+
+    def nothing(self) -> Seen:
+        return Seen()
+
+    def inspect(self, report: Reporter) -> Seen:
+        """One round trip over the shared connection, tens of milliseconds: pyinfra is started for changes only.
+
+        Raises:
+            StepError: ssh failed, or the machine has no python3.
+        """
+        access = self._reached()
+        script = as_root(access, f"exec python3 -c {shlex.quote(observe.script('look'))}")
+        ask = observe.question(self.wanted, str(self.node.spec.machine.state))
+        done = remote.run(access, script, timeout=LOOK_SECONDS, input=ask, check=False)
+        if done.code != 0:
+            last = (done.stderr.strip().splitlines() or [f"exit status {done.code}"])[-1]
+            raise StepError(access.name, "look at the machine", last, "it needs python3, and sudo without a password")
+        seen = observe.answer(done.stdout)
+        for warning in self._sizes(seen):
+            report(Event("warn", self.name, warning))
+        return seen
+
+    def changes(self, seen: Seen) -> list[Change]:
+        return list(self._todo(seen).changes)
+
+    def apply(self, seen: Seen, report: Reporter) -> None:
+        """Upload what is missing while pyinfra starts, then let it make the rest so.
+
+        Raises:
+            StepError: an upload or an operation failed; with a unit's last log lines where one did not start.
+            DeadlineError: a unit started and did not come up.
+        """
+        access, doing = self._reached(), self._todo(seen)
+        with child(access) as running:
+            upload_all(access, [upload for work in doing.works for upload in work.uploads], report)
+            failed = running.run(operations(self.wanted, doing), report)
+            if failed is not None:
+                raise self._why(access, failed)
+
+    def _todo(self, seen: Seen) -> Todo:
+        return todo(self.wanted, seen)
+
+    def _reached(self) -> Access:
+        if self.access is None:
+            raise StepError(self.node.spec.name, "reach the machine", "there is none yet", "run `binder-node up` first")
+        return self.access
+
+    def _sizes(self, seen: Seen) -> Iterator[str]:
+        """Where the machine is smaller than the inventory says; every default was computed from that."""
+        said, machine = self.node.spec.machine, seen.machine
+        # Firmware and kernel keep some of the memory, a filesystem some of the disk.
+        for what, wanted, real in (
+            ("memory", int(said.memory), machine.get("memory", 0)),
+            ("disk", self.node.spec.state_disk, machine.get("disk", 0)),
+        ):
+            if real < 0.85 * wanted:
+                yield f"machine.{what} says {wanted / 1e9:.0f} GB, the machine has {real / 1e9:.1f} GB"
+        if machine.get("cpus", 0) < said.cpus:
+            yield f"machine.cpus says {said.cpus}, the machine has {machine.get('cpus', 0)}"
+
+    # --- failures ------------------------------------------------------------------------------------------------
+
+    def _why(self, access: Access, failed: Failed) -> StepError:
+        stderr = self.masked(failed.stderr.strip() or failed.stdout.strip())
+        name = self.node.spec.name
+        if failed.operation == WAIT and "\t" in stderr:
+            unit, what, last = stderr.splitlines()[0].split("\t")
+            seconds = next((u.deadline for c in self.wanted.components for u in c.units if u.name == unit), 0.0)
+            return DeadlineError(
+                name, f"{unit} ({what})", seconds, f"{last}\n{self._log(access, [unit])}", _remedy(unit)
+            )
+        if failed.operation == UNITS:
+            own = [unit.name for component in self.wanted.components for unit in component.units]
+            down = self._down(access, own)
+            return StepError(
+                name, f"start {', '.join(down) or 'units'}", f"{stderr}\n{self._log(access, down)}", _remedy(*down)
+            )
+        return StepError(name, failed.operation, stderr, "run the same command again")
+
+    def _down(self, access: Access, units: list[str]) -> list[str]:
+        """Those that systemd holds for failed, or that fall over again and again."""
+        asked = f"systemctl list-units --all --plain --no-legend --state=failed,auto-restart -- {shlex.join(units)}"
+        done = remote.run(access, asked, check=False)
+        return [line.split()[0] for line in done.stdout.splitlines() if line.strip()]
+
+    def _log(self, access: Access, units: list[str]) -> str:
+        chosen = " ".join(f"-u {shlex.quote(unit)}" for unit in units)
+        if not chosen:
+            return ""
+        asked = as_root(access, f"journalctl --no-pager -o cat -n {LOG_LINES} {chosen}")
+        return self.masked(remote.run(access, asked, check=False).stdout.strip())
+
+    def masked(self, text: str) -> str:
+        """``text`` with each of the node's secrets as ``***``."""
+        for _, value in self.node.secrets:
+            if isinstance(value, Masked) and value.reveal():
+                text = text.replace(value.reveal(), MASK)
+        return text
+
+    def _remedy(self, *units: str) -> str:
+        component = next((name for name, its in LOGS.items() if set(units) & set(its)), None)
+        more = f"binder-node logs {self.node.spec.name} {component}" if component else ""
+        return f"more with `{more}`" if more else "see the machine's journal"
