@@ -20,7 +20,9 @@ ASK = "a number with a unit, like 450M, 2Gi or 192G"
 
 
 class Quantity(int):
-    """A number of bytes that remembers how it was written, so that Helm values read as the inventory does.
+    """A number of bytes that remembers how it was written, for messages and Kubernetes' own manifests.
+
+    JupyterHub's settings read ``450M`` as 450 x 1024 x 1024 and refuse ``450Mi``: give them ``int(quantity)``.
 
     >>> Quantity("450M") == 450_000_000, str(Quantity("450M"))
     (True, '450M')
