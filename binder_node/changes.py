@@ -34,7 +34,8 @@ class Stage(Protocol[Seen]):
     so, raises :class:`~binder_node.errors.StepError`, and leaves a state from which the same call goes on.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def nothing(self) -> Seen: ...
 

@@ -16,7 +16,8 @@ class Provider(Protocol):
     Memory of what belongs to a node lives with the provider itself (labels, a folder), never in a state file.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def nothing(self) -> Any: ...
 

@@ -1,0 +1,1 @@
+"""A systemd-nspawn machine on this computer: real systemd, real sshd, its own network namespace."""

@@ -1,0 +1,155 @@
+"""The local provider: a machine made, started, reached and removed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from binder_node import remote
+from binder_node.changes import Change
+from binder_node.errors import StepError
+from binder_node.events import Event, Reporter
+from binder_node.node import Access, Node
+from binder_node.providers.local import machine
+from binder_node.providers.local.plan import Folders, bridge_name, local
+from binder_node.providers.local.roots import ensure_root, root_of
+
+SSH_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSeen:
+    """The machine as it is. ``made``: it has a root of its own; ``answers``: ssh lets us in."""
+
+    root: bool
+    made: bool
+    running: bool
+    answers: bool
+
+
+def cache_folder() -> Path:
+    """Where roots are cached: ``BINDER_NODE_CACHE``, or the user's cache folder."""
+    import platformdirs
+
+    override = os.environ.get("BINDER_NODE_CACHE")
+    return Path(override) if override else platformdirs.user_cache_path("binder-node")
+
+
+def machines_folder() -> Path:
+    """Where machines lie: ``BINDER_NODE_LOCAL_DIR``, or the user's data folder."""
+    import platformdirs
+
+    override = os.environ.get("BINDER_NODE_LOCAL_DIR")
+    return Path(override) if override else platformdirs.user_data_path("binder-node") / "machines"
+
+
+@dataclass(frozen=True)
+class LocalMachine:
+    """Provider of kind ``local``."""
+
+    node: Node
+    name: str = "machine"
+
+    @property
+    def folders(self) -> Folders:
+        return Folders(machines_folder() / self.node.spec.name)
+
+    def nothing(self) -> LocalSeen:
+        return LocalSeen(False, False, False, False)
+
+    def inspect(self, report: Reporter) -> LocalSeen:
+        """Raises StepError when another host key answers at the machine's address."""
+        del report
+        running = machine.supervisor(self.folders) is not None
+        access = self._access()
+        if running:
+            self._write(access)
+        return LocalSeen(
+            root=root_of(cache_folder(), local(self.node.spec).suite).is_dir(),
+            made=(self.folders.root / "etc/binder-node-local").exists() or running,
+            running=running,
+            answers=running and remote.answers(access),
+        )
+
+    def changes(self, seen: LocalSeen) -> list[Change]:
+        spec = self.node.spec
+        wanted = []
+        if not seen.root:
+            wanted.append(Change(self.name, "create", f"root of {local(spec).suite} in the cache"))
+        if not seen.made:
+            address = local(spec).address
+            wanted.append(Change(self.name, "create", f"machine {spec.name} at {address} on {bridge_name(spec)}"))
+        if not seen.running:
+            wanted.append(Change(self.name, "start", f"machine {spec.name}"))
+        elif not seen.answers:
+            wanted.append(Change(self.name, "restart", f"machine {spec.name}, which does not answer ssh"))
+        return wanted
+
+    def apply(self, seen: LocalSeen, report: Reporter) -> None:
+        """Raises StepError or DeadlineError; killed anywhere, the next call goes on or begins anew."""
+        spec, folders = self.node.spec, self.folders
+        if os.geteuid() != 0:
+            raise StepError("here", "make a local machine", "only root can mount and make networks", "run it with sudo")
+        if shutil.which("systemd-nspawn") is None:
+            remedy = "run `bootstrap/prepare packages`"
+            raise StepError("here", "make a local machine", "systemd-nspawn is not installed", remedy)
+        lower = ensure_root(cache_folder(), local(spec).suite, report)
+        if seen.running or machine.processes(spec):
+            # One that does not answer, or a start that was cut short and never recorded.
+            machine.stop(spec, folders)
+        report(Event("progress", self.name, "mount its root and disk"))
+        folders.base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        machine.ensure_bridge(spec)
+        machine.make_disk(spec, folders)
+        machine.make_root(spec, folders, lower, self.node)
+        access = self._access()
+        self._write(access)
+        report(Event("progress", self.name, "boot"))
+        machine.start(spec, folders)
+        remote.wait_for_ssh(access, SSH_SECONDS)
+
+    def access(self, seen: LocalSeen) -> Access | None:
+        return self._access() if seen.answers else None
+
+    def address(self, seen: LocalSeen) -> str:
+        del seen
+        return str(local(self.node.spec).address)
+
+    def destroy(self, report: Reporter) -> None:
+        """Leaves no process, link, mount, address, cgroup or file; the cached root stays."""
+        spec, folders = self.node.spec, self.folders
+        report(Event("progress", self.name, "end its processes"))
+        self._close_connection()
+        machine.stop(spec, folders)
+        report(Event("progress", self.name, "remove its mounts, links and files"))
+        machine.remove(spec, folders)
+        for name in ("login_key", "known_hosts", "ssh_config", "control"):
+            (self.node.runtime / name).unlink(missing_ok=True)
+
+    def _close_connection(self) -> None:
+        access = self._access()
+        if access.config.exists():
+            argv = remote.ssh_argv(access)
+            argv[1:1] = ["-O", "exit"]
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                subprocess.run(argv, capture_output=True, timeout=10, check=False)
+
+    def _access(self) -> Access:
+        runtime, spec = self.node.runtime, self.node.spec
+        return Access(
+            name=spec.name,
+            address=str(local(spec).address),
+            port=spec.ssh.port,
+            user=spec.ssh.user,
+            identity=runtime / "login_key",
+            known_hosts=runtime / "known_hosts",
+            config=runtime / "ssh_config",
+        )
+
+    def _write(self, access: Access) -> None:
+        secrets = self.node.secrets
+        remote.write_access(access, secrets.login_key.reveal(), secrets.host_key_public)
