@@ -123,7 +123,7 @@ def _forward(spec: Spec) -> list[str]:
         f'ip saddr {pods} ip daddr 169.254.0.0/16 counter jump refuse comment "metadata service"',
         f'ip saddr {pods} accept comment "NetworkPolicy decides by label"',
         # Ingress arrives here after its address was rewritten; nothing else from outside has business with a pod.
-        f"ip daddr {inside} ct status dnat ct original proto-dst {{ 80, 443 }} accept",
+        f"ip daddr {inside} meta l4proto {{ tcp, udp }} ct status dnat ct original proto-dst {{ 80, 443 }} accept",
         f"ip daddr {inside} counter jump refuse",
     ]
 

@@ -111,13 +111,13 @@ class HostStage:
             unit, what, last = stderr.splitlines()[0].split("\t")
             seconds = next((u.deadline for c in self.wanted.components for u in c.units if u.name == unit), 0.0)
             return DeadlineError(
-                name, f"{unit} ({what})", seconds, f"{last}\n{self._log(access, [unit])}", _remedy(unit)
+                name, f"{unit} ({what})", seconds, f"{last}\n{self._log(access, [unit])}", self._remedy(unit)
             )
         if failed.operation == UNITS:
             own = [unit.name for component in self.wanted.components for unit in component.units]
             down = self._down(access, own)
             return StepError(
-                name, f"start {', '.join(down) or 'units'}", f"{stderr}\n{self._log(access, down)}", _remedy(*down)
+                name, f"start {', '.join(down) or 'units'}", f"{stderr}\n{self._log(access, down)}", self._remedy(*down)
             )
         return StepError(name, failed.operation, stderr, "run the same command again")
 
