@@ -40,7 +40,6 @@ def buildkit(spec: Spec, artifacts: Mapping[str, Artifact]) -> Component:
     links = (Link(link, binary.path), *(Link(f"{CNI_BIN}/{name}", upload.path) for name, upload in plugins.items()))
     return Component(
         "buildkit",
-        after=("state", "firewall", "hosts", "k3s"),
         folders=(Folder(str(BUILDKIT_CONFIG.parent)), Folder(str(CNI_BIN))),
         uploads=(binary, *plugins.values()),
         files=files,

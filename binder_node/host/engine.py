@@ -17,7 +17,6 @@ def engine(spec: Spec, artifacts: Mapping[str, Artifact], files: Mapping[str, by
     buildctl = Upload(artifacts["buildctl"])
     return Component(
         "engine",
-        after=("state",),
         folders=tuple(Folder(f"{root}/{folder}") for folder in folders),
         uploads=(buildctl,),
         # The folder is mounted alone: a link to the store would dangle in the pod.

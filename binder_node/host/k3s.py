@@ -56,7 +56,6 @@ def k3s(spec: Spec, secrets: Secrets, artifacts: Mapping[str, Artifact], address
     restart_on = (link, *(file.path for file in files[:-1]))
     return Component(
         "k3s",
-        after=("kernel", "hosts", "state", "firewall"),
         folders=(
             Folder(str(K3S_CONFIG.parent)),
             Folder(str(K3S_CONFIG.parent / "config.yaml.d"), 0o700),

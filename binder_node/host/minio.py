@@ -30,7 +30,6 @@ def minio(spec: Spec, secrets: Secrets, artifacts: Mapping[str, Artifact]) -> Co
     text = "".join(f'{key}="{value}"\n' for key, value in environment.items())
     return Component(
         "minio",
-        after=("state", "firewall"),
         uploads=(binary,),
         # Read by systemd as root, before the user is changed.
         files=(File(ENVIRONMENT, text.encode(), 0o600, secret=True),),

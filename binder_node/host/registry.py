@@ -32,10 +32,8 @@ def registry(spec: Spec, secrets: Secrets, artifacts: Mapping[str, Artifact]) ->
     binary, link = Upload(artifacts["registry"]), str(BIN / "registry")
     push = _instance(spec, secrets, "push", f"127.0.0.1:{PUSH_PORT}", link)
     pull = _instance(spec, secrets, "pull", f"0.0.0.0:{PULL_PORT}", link)
-    own_minio = isinstance(spec.storage, NodeStorage)
     return Component(
         "registry",
-        after=("firewall", "hosts", *(("minio",) if own_minio else ())),
         users=(User(OWNER),),
         uploads=(binary,),
         files=(*push[0], *pull[0]),

@@ -128,10 +128,9 @@ class HostStage:
         return [line.split()[0] for line in done.stdout.splitlines() if line.strip()]
 
     def _log(self, access: Access, units: list[str]) -> str:
-        chosen = " ".join(f"-u {shlex.quote(unit)}" for unit in units)
-        if not chosen:
-            return ""
-        asked = as_root(access, f"journalctl --no-pager -o cat -n {LOG_LINES} {chosen}")
+        """The last lines of each unit, under its name."""
+        each = (f"echo {unit}:; journalctl --no-pager -o cat -n {LOG_LINES} -u {unit}" for unit in units)
+        asked = as_root(access, "; ".join(each) or "true")
         return self.masked(remote.run(access, asked, check=False).stdout.strip())
 
     def masked(self, text: str) -> str:

@@ -37,8 +37,9 @@ def state(spec: Spec) -> Component:
         "state",
         users=(User("minio"),) if own_minio else (),
         folders=(
-            Folder(str(ETC), 0o755),
-            Folder(str(STORE), 0o755),
+            Folder(str(ETC)),
+            Folder(str(STORE.parent)),
+            Folder(str(STORE)),
             Folder(root, 0o711),
             Folder(f"{root}/{RANCHER_STATE}"),
             Folder(f"{root}/{KUBELET_STATE}", 0o750),

@@ -50,7 +50,7 @@ def script_for(upload: Upload) -> str:
     path = PurePosixPath(upload.path)
     part = shlex.quote(str(path.parent / f".part-{path.name}"))
     return (
-        f"umask 077 && mkdir -p -m 755 {path.parent} && cat > {part} && "
+        f"umask 022 && mkdir -p {path.parent} && umask 077 && cat > {part} && "
         f'if [ "$(sha256sum < {part})" != "{upload.artifact.sha256}  -" ]; then rm -f {part}; exit 9; fi && '
         f"chmod {upload.mode:o} {part} && mv -f {part} {shlex.quote(upload.path)}"
     )

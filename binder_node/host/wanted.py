@@ -116,14 +116,13 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One part of the node. ``after`` names the components whose files and units come first.
+    """One part of the node.
 
     ``sysctls`` are values that the kernel must have now (dotted name to value); a key that this kernel does not
     have is left alone.
     """
 
     name: str
-    after: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     users: tuple[User, ...] = ()
     folders: tuple[Folder, ...] = ()
@@ -153,7 +152,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A whole machine; components in an order in which they can be made."""
+    """A whole machine; components in the order in which their files are made. systemd orders their units."""
 
     node: str
     components: tuple[Component, ...]
