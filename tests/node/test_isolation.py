@@ -13,9 +13,18 @@ pytestmark = pytest.mark.node
 
 NODE = f"{WORLD}.20"
 # (what it is, address, port). Each is tried at every address under which the node could answer.
-SERVICES = {"registry, push rights": 5000, "registry, pull": 5001, "MinIO": 9000, "kubelet": 10250, "API": 6443, "ssh": 22}
+SERVICES = {
+    "registry, push rights": 5000,
+    "registry, pull": 5001,
+    "MinIO": 9000,
+    "kubelet": 10250,
+    "API": 6443,
+    "ssh": 22,
+}
 ADDRESSES = {"node": NODE, "pod gateway": "10.42.0.1", "build gateway": "10.10.0.1"}
-TARGETS = [(f"{what} at the {where}", address, port) for what, port in SERVICES.items() for where, address in ADDRESSES.items()]
+TARGETS = [
+    (f"{what} at the {where}", address, port) for what, port in SERVICES.items() for where, address in ADDRESSES.items()
+]
 TARGETS += [
     ("API's service", "10.43.0.1", 443),
     ("metadata", "169.254.169.254", 80),
@@ -59,7 +68,10 @@ def from_a_server(home: Home, git: str) -> dict[str, str]:
 def from_a_build(home: Home, git: str) -> dict[str, str]:
     url = home.new_repository(
         "probe",
-        {"probe.py": program(), "Dockerfile": "FROM docker.io/binder-node/base:1\nCOPY probe.py .\nRUN python3 probe.py\n"},
+        {
+            "probe.py": program(),
+            "Dockerfile": "FROM docker.io/binder-node/base:1\nCOPY probe.py .\nRUN python3 probe.py\n",
+        },
     )
     ran = home.launch(url).ok()
     log = "".join(str(event["data"].get("log", "")) for event in ran.events)

@@ -160,20 +160,25 @@ JOIN = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done; shift; e
 def start(spec: Spec, folders: Folders) -> int:
     """Boot the machine; returns the supervisor's pid, recorded before this returns."""
     joins = [str(path) for path in cgroups.make(spec.name)]
-    with folders.console.open("ab") as console:
-        process = subprocess.Popen(
-            ["sh", "-c", JOIN, "sh", *joins, "--", *nspawn_argv(spec, folders)],
-            stdin=subprocess.DEVNULL,
-            stdout=console,
-            stderr=console,
-            env={**os.environ, **NSPAWN_ENVIRONMENT},
-            start_new_session=True,
+    argv = ["sh", "-c", JOIN, "sh", *joins, "--", *nspawn_argv(spec, folders)]
+    with folders.console.open("ab") as console, open(os.devnull, "rb") as nothing:
+        # Not Popen: the machine is to outlive this process, and nobody waits for it.
+        pid = os.posix_spawnp(
+            "sh",
+            argv,
+            {**os.environ, **NSPAWN_ENVIRONMENT},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, nothing.fileno(), 0),
+                (os.POSIX_SPAWN_DUP2, console.fileno(), 1),
+                (os.POSIX_SPAWN_DUP2, console.fileno(), 2),
+            ],
+            setsid=True,
         )
-    record = {"pid": process.pid, "started": start_time(process.pid)}
+    record = {"pid": pid, "started": start_time(pid)}
     scratch = folders.record.with_suffix(".part")
     scratch.write_text(json.dumps(record))
     scratch.rename(folders.record)
-    return process.pid
+    return pid
 
 
 def stop(spec: Spec, folders: Folders) -> None:
