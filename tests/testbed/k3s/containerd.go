@@ -239,7 +239,7 @@ func writeCNI(c *config) error {
 		}
 		return nil
 	}
-	network, err := podNetwork(c.clusterCIDR)
+	network, err := podNetwork(c)
 	if err != nil {
 		return err
 	}
@@ -259,8 +259,16 @@ func writeCNI(c *config) error {
 	return writeFile(path, []byte(content), 0o600)
 }
 
-// podNetwork is the /24 that the controller manager gives to the only node: the first of the cluster's.
-func podNetwork(cidr string) (string, error) {
-	first, err := nth(cidr, 0)
-	return first + "/24", err
+// podNetwork is the share that the controller manager gives to the only node: the first of the cluster's, a /24 unless
+// its node-cidr-mask-size says otherwise.
+func podNetwork(c *config) (string, error) {
+	first, err := nth(c.clusterCIDR, 0)
+	mask := "24"
+	for _, argument := range c.values["kube-controller-manager-arg"] {
+		key, value, _ := strings.Cut(strings.TrimLeft(argument, "-"), "=")
+		if key == "node-cidr-mask-size" || key == "node-cidr-mask-size-ipv4" {
+			mask = value
+		}
+	}
+	return first + "/" + mask, err
 }

@@ -1,0 +1,3 @@
+module binder-node.test/pause
+
+go 1.25

@@ -1,0 +1,3 @@
+module binder-node.test/probe
+
+go 1.25
