@@ -36,6 +36,8 @@ OTHERS = (
 )  # fmt: skip
 # K3s looks at a file's ending before it reads it.
 ENDINGS = (".tar.zst", ".tar.gz", ".tar.lz4", ".tar.bz2", ".tgz", ".tar")
+# The cache keeps an artifact under its pin's name, which has no ending: then its first bytes say.
+MAGIC = {b"\x28\xb5\x2f\xfd": ".tar.zst", b"\x1f\x8b": ".tar.gz", b"\x04\x22\x4d\x18": ".tar.lz4", b"BZh": ".tar.bz2"}
 # Kubernetes gives a node a /24: 254 addresses. More pods than that need a larger share, and as many again for those
 # that are going while others come.
 POD_MASK = 24
@@ -103,8 +105,17 @@ def _folders() -> list[tuple[Any, int]]:
 
 
 def _image_file(image: Artifact) -> str:
-    ending = next((ending for ending in ENDINGS if image.path.name.endswith(ending)), ".tar")
+    ending = next((ending for ending in ENDINGS if image.path.name.endswith(ending)), None) or _packed(image)
     return f"{image.name}{ending}"
+
+
+def _packed(image: Artifact) -> str:
+    try:
+        with image.path.open("rb") as file:
+            head = file.read(4)
+    except FileNotFoundError:  # a plan for artifacts that are not here
+        head = b""
+    return next((ending for magic, ending in MAGIC.items() if head.startswith(magic)), ".tar")
 
 
 def _config(spec: Spec, address: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The stand-in for K3s's airgap images: pause, CoreDNS and Traefik, each a static program in an otherwise empty image."""
+"""The stand-in for K3s's airgap images: pause, CoreDNS, Traefik, each a static program in an otherwise empty image."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _members(program: Path, target: str) -> Iterator[tuple[tarfile.TarInfo, IO[b
 
 
 def write_images(programs: Mapping[str, Path], names: Mapping[str, str], out: Path, scratch: Path) -> None:
-    """Write the archive to ``out``. ``programs`` and ``names`` (of images) are by ``pause``, ``coredns``, ``traefik``."""
+    """Write the archive to ``out``. ``programs`` and ``names`` are by ``pause``, ``coredns``, ``traefik``."""
     users = {"pause": "65535:65535", "coredns": "", "traefik": NOBODY}
     images = [image(names[key], programs[key], key, users[key], scratch) for key in users]
     write_archive(images, out)
