@@ -123,7 +123,7 @@ def make_disk(spec: Spec, folders: Folders) -> None:
         call(spec.name, "format the data disk", "mkfs.xfs", "-q", "-f", str(scratch))
         scratch.rename(folders.disk)
     # `mount -o loop` sets autoclear: the loop device goes with its mount.
-    call(spec.name, "mount the data disk", "mount", "-o", "loop,prjquota", str(folders.disk), str(folders.state))
+    call(spec.name, "mount the data disk", "mount", "-o", "loop", str(folders.disk), str(folders.state))
 
 
 def make_root(spec: Spec, folders: Folders, lower: Path, node: Node) -> None:
