@@ -1,0 +1,142 @@
+"""What K3s itself keeps in the cluster: everything that the release stands on and that is not the chart's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import StringIO
+from typing import Any
+
+from binder_node.layout import NAMESPACE, PULL_PORT, REGISTRY_SERVICE
+from binder_node.spec.model import Spec
+
+Manifest = dict[str, Any]
+
+OWN = {"app.kubernetes.io/managed-by": "binder-node"}
+# Core pods live longer than users' when memory runs out; the number is the federation's own.
+PRIORITY, PRIORITY_VALUE = "binder-core", 10000
+# BinderHub gives its build pods this label (binderhub/build.py, _component_label).
+BUILD_PODS = {"component": "binderhub-build"}
+# What the federation lets user and build pods reach (mybinder.org-deploy, NetworkPolicy): web, git, rsync, XRootD,
+# and what IPFS uses.
+OUTWARD = (80, 443, 873, 1094, 1095, 4001, 9418, 16286)
+# IANA's special-purpose registry, but for 198.18.0.0/15 (benchmarking): test machines live there, and nobody else.
+RESERVED = (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+    "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4",
+    "240.0.0.0/4",
+)  # fmt: skip
+
+
+def manifests(spec: Spec, address: str) -> str:
+    """One YAML stream for K3s's manifests folder. ``address`` is the node's own, empty while it is not known."""
+    return yaml_stream(
+        [
+            _namespace(),
+            _priority(),
+            _registry_service(),
+            _registry_endpoint(address),
+            _build_policy(spec, address),
+        ]
+    )
+
+
+def yaml_stream(objects: Iterable[Manifest]) -> str:
+    """Block YAML, keys in their order, objects parted by ``---``; JSON has no date and YAML 1.2 no ``on``."""
+    from ruamel.yaml import YAML
+
+    out, yaml = StringIO(), YAML()
+    yaml.default_flow_style = False
+    yaml.width = 4096
+    yaml.representer.ignore_aliases = lambda _: True
+    yaml.dump_all(objects, out)
+    return out.getvalue()
+
+
+def outward(spec: Spec, address: str) -> list[Manifest]:
+    """The egress rule that user and build pods share: the federation's ports, towards the public internet only.
+
+    Neither private or reserved ranges (the metadata service is in one), nor pods and Services, nor the node itself.
+    """
+    # A range that lies in another may stand in `except` beside it.
+    own = [str(spec.kubernetes.pod_network), str(spec.kubernetes.service_network), str(spec.buildkit.network)]
+    closed = [
+        *RESERVED,
+        *(network for network in own if network not in RESERVED),
+        *([f"{address}/32"] if address else []),
+    ]
+    return [
+        {
+            "to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": closed}}],
+            "ports": [{"protocol": "TCP", "port": port} for port in OUTWARD],
+        }
+    ]
+
+
+def _namespace() -> Manifest:
+    # Build pods mount the engine's folder from the node, which every other level of pod security forbids.
+    labels = {**OWN, "pod-security.kubernetes.io/enforce": "privileged"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
+
+
+def _priority() -> Manifest:
+    return {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": PRIORITY, "labels": OWN},
+        "value": PRIORITY_VALUE,
+        "globalDefault": False,
+        "description": "BinderHub, JupyterHub and its proxy: before users' pods.",
+    }
+
+
+def _registry_service() -> Manifest:
+    """The registry's reading half as pods see it: a Service without a selector, for what runs on the host."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": REGISTRY_SERVICE, "namespace": NAMESPACE, "labels": OWN},
+        "spec": {"ports": [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": PULL_PORT}]},
+    }
+
+
+def _registry_endpoint(address: str) -> Manifest:
+    # No kubernetes.io/service-name controller manages this slice: managed-by says that it is ours to keep.
+    labels = {
+        **OWN,
+        "kubernetes.io/service-name": REGISTRY_SERVICE,
+        "endpointslice.kubernetes.io/managed-by": "binder-node",
+    }
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": f"{REGISTRY_SERVICE}-node", "namespace": NAMESPACE, "labels": labels},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "protocol": "TCP", "port": PULL_PORT}],
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}] if address else [],
+    }
+
+
+def _build_policy(spec: Spec, address: str) -> Manifest:
+    """Build pods clone repositories; the steps of a build run in BuildKit's network, which is the firewall's.
+
+    The chart's own `networkPolicy` renders nothing, and user pods have JupyterHub's.
+    """
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "builds", "namespace": NAMESPACE, "labels": OWN},
+        "spec": {
+            "podSelector": {"matchLabels": BUILD_PODS},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [],
+            "egress": [_names(), *outward(spec, address)],
+        },
+    }
+
+
+def _names() -> Manifest:
+    inside = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+    }
+    return {"to": [inside], "ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
