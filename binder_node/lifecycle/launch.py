@@ -1,0 +1,103 @@
+"""``launch``: what a user of the federation does, against one node: build, launch, run code in the server."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from binder_node.binder.client import Binder, parse_repo
+from binder_node.binder.kernel import run_code, shutdown
+from binder_node.events import Event, Reporter
+from binder_node.lifecycle.opened import Opened, open_bare
+from binder_node.lifecycle.verbs import url_of
+from binder_node.providers import provider_for
+
+STAGE = "launch"
+
+
+@dataclass(slots=True)
+class Launched:
+    """``phases`` are the build stream's in order, each once; ``seconds`` when each began, counted from the request.
+
+    ``output`` is what the code printed, with its traceback when it failed; None when none was run.
+    """
+
+    repo: str
+    phases: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    url: str = ""
+    message: str = ""
+    output: str | None = None
+    failed: bool = False
+
+
+def launch(
+    opened: Opened, repo: str, ref: str, report: Reporter, *, code: str | None = None, keep: bool = False
+) -> Launched:
+    """Launch ``repo`` at ``ref`` on the node; with ``code``, run it there; shut the server down unless ``keep``.
+
+    The node's own address is asked, under its public names: a launch works before DNS does.
+
+    Raises:
+        InputError: ``repo`` is no repository that BinderHub could know.
+        StepError, DeadlineError: BinderHub or the server did not answer as they should.
+    """
+    path = parse_repo(repo, ref)
+    node = open_bare(opened)
+    provider = provider_for(node)
+    address = provider.address(provider.inspect(_failures_only(report)))
+    binder = Binder(url_of(node), connect_to=address)
+    result, began = Launched(repo), time.monotonic()
+    token = ""
+    for event in binder.build(path):
+        phase = event.phase
+        if phase and (not result.phases or result.phases[-1] != phase):
+            result.phases.append(phase)
+            result.seconds[phase] = round(time.monotonic() - began, 2)
+            report(Event("progress", STAGE, phase, {"phase": phase}))
+        for line in event.message.splitlines():
+            report(Event("log", STAGE, line, {"phase": phase, "log": line}))
+        if phase == "ready":
+            result.url, token = event.url, event.token
+        if phase == "failed":
+            result.failed, result.message = True, event.message
+    if not result.failed:
+        _use(binder, result, token, code, keep, began)
+    report(Event("failed" if result.failed else "done", STAGE, _sentence(result), _data(result)))
+    return result
+
+
+def _use(binder: Binder, result: Launched, token: str, code: str | None, keep: bool, began: float) -> None:
+    if code is not None:
+        ran = run_code(binder, result.url, token, code)
+        result.output, result.failed = ran.output, not ran.ok
+        result.seconds["kernel"] = round(time.monotonic() - began, 2)
+    if not keep:
+        shutdown(binder, result.url, token)
+
+
+def _sentence(result: Launched) -> str:
+    if result.message or not result.url:
+        return f"{result.repo}: {result.message.strip() or 'the stream ended before the server was ready'}"
+    took = ", ".join(f"{phase} {seconds:.1f} s" for phase, seconds in result.seconds.items())
+    return f"{result.repo}: {'its code failed' if result.failed else 'launched'} ({took})"
+
+
+def _data(result: Launched) -> dict[str, Any]:
+    return {
+        "phase": result.phases[-1] if result.phases else "",
+        "phases": result.phases,
+        "seconds_by_phase": result.seconds,
+        "url": result.url,
+        "output": result.output,
+        "failed": result.failed,
+    }
+
+
+def _failures_only(report: Reporter) -> Reporter:
+    def filtered(event: Event, /) -> None:
+        if event.kind in ("warn", "failed"):
+            report(event)
+
+    return filtered

@@ -1,0 +1,78 @@
+"""Getting at what runs on a node: a fresh kubeconfig, the logs of a component."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from binder_node import remote
+from binder_node.cluster.kube import fetch_kubeconfig, kubeconfig
+from binder_node.errors import InputError, Problem
+from binder_node.host.logs import UNITS
+from binder_node.layout import API_PORT, NAMESPACE
+from binder_node.lifecycle.opened import Opened, access_of
+
+# Deployments of the release, by the names that operators use.
+PODS = ("hub", "proxy", "binder")
+
+
+def write_kubeconfig(opened: Opened, *, tunnel: bool, file: Path | None) -> None:
+    """Write a kubeconfig for the node to ``file`` (0600) or stdout; with ``tunnel`` keep one open until interrupted.
+
+    Without a tunnel it names the node's own address, which answers only where ``kubernetes.api_from`` opens it.
+    """
+    access, address = access_of(opened)
+    text = fetch_kubeconfig(access)
+    if not tunnel:
+        _write(kubeconfig(text, f"https://{address}:{API_PORT}", opened.spec.name), file)
+        return
+    with remote.tunnel(access, API_PORT) as port:
+        _write(kubeconfig(text, f"https://127.0.0.1:{port}", opened.spec.name), file)
+        sys.stderr.write(f"{opened.spec.name}: the API is at https://127.0.0.1:{port} until Ctrl-C\n")
+        while True:
+            time.sleep(3600)
+
+
+def _write(text: str, file: Path | None) -> None:
+    if file is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as out:
+        os.fchmod(handle, 0o600)
+        out.write(text)
+
+
+def logs_command(component: str, lines: int, follow: bool) -> str | None:
+    """The shell line that shows a component's log on its node; None for a component that there is not.
+
+    >>> logs_command("k3s", 20, False)
+    'journalctl --no-pager -o short-iso -n 20 -u k3s.service'
+    >>> logs_command("hub", 5, True)
+    'k3s kubectl logs -n binder --tail 5 -f deployment/hub'
+    """
+    if component in UNITS:
+        units = " ".join(f"-u {unit}" for unit in UNITS[component])
+        return f"journalctl --no-pager -o short-iso -n {lines}{' -f' if follow else ''} {units}"
+    if component in PODS:
+        return f"k3s kubectl logs -n {NAMESPACE} --tail {lines}{' -f' if follow else ''} deployment/{component}"
+    return None
+
+
+def show_logs(opened: Opened, component: str, *, lines: int, follow: bool) -> int:
+    """Show a component's log on stdout; ssh's or the command's exit code.
+
+    Raises:
+        InputError: there is no such component.
+    """
+    command = logs_command(component, lines, follow)
+    if command is None:
+        right = f"say one of {', '.join([*UNITS, *PODS])}"
+        raise InputError(Problem("", 0, "COMPONENT", f"{component!r} is none of a node's components", right))
+    access, _ = access_of(opened)
+    sudo = "" if access.user == "root" else "sudo "
+    return subprocess.run(remote.ssh_argv(access, sudo + command), check=False).returncode
