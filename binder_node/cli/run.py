@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import typer
 
-from binder_node.errors import BinderNodeError
+from binder_node.errors import BinderNodeError, InputError
 
 # 128 + SIGINT, as shells report it.
 INTERRUPTED = 130
@@ -24,6 +24,12 @@ def errors() -> Iterator[None]:
     """
     try:
         yield
+    except InputError as error:
+        if os.environ.get("BINDER_NODE_DEBUG"):
+            raise
+        # Each line as editors and CI read them: file:line: path.to.key: ...
+        sys.stderr.write(f"{error}\n")
+        raise typer.Exit(error.exit_code) from None
     except BinderNodeError as error:
         if os.environ.get("BINDER_NODE_DEBUG"):
             raise

@@ -27,5 +27,4 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 @pytest.fixture(scope="session")
 def git(home: Home) -> str:
     """Where the world's repositories are: ``{git}/minimal.git``."""
-    del home
-    return f"http://{WORLD}.10"
+    return home.git

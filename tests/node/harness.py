@@ -40,6 +40,12 @@ class Home:
 
     folder: Path
     name: str
+    network: str  # its first three bytes, like ``198.18.9``
+
+    @property
+    def git(self) -> str:
+        """Where the world's repositories are."""
+        return f"http://{self.network}.10"
 
     @property
     def inventory(self) -> Path:
@@ -107,6 +113,16 @@ class Home:
             timeout=120,
         )
 
+    def new_repository(self, name: str, files: dict[str, str], branch: str = "main") -> str:
+        """A repository with these files on the world's git server; its URL."""
+        folder = self.folder / "repositories" / name
+        for relative, text in files.items():
+            path = folder / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self.world("repo", name, str(folder), "--branch", branch)
+        return f"{self.git}/{name}.git"
+
 
 def events_in(text: str) -> list[dict[str, Any]]:
     """The JSON objects, one a line, at the start of ``text``; none where it is not JSON lines."""
@@ -142,7 +158,7 @@ registry:
 
 def make_home(folder: Path, name: str, network: str, *, disk: str = "40G", provider: str = "", more: str = "") -> Home:
     """A home with an inventory in ``network`` (its first three bytes, like ``198.18.9``)."""
-    home = Home(folder, name)
+    home = Home(folder, name, network)
     home.inventory.parent.mkdir(parents=True)
     home.inventory.write_text(INVENTORY.format(name=name, network=network, disk=disk, provider=provider, more=more))
     return home
