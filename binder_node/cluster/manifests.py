@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from io import StringIO
+from ipaddress import IPv4Network, collapse_addresses
 from typing import Any
 
 from binder_node.layout import NAMESPACE, PULL_PORT, REGISTRY_SERVICE
@@ -41,7 +42,7 @@ def manifests(spec: Spec, address: str) -> str:
 
 
 def yaml_stream(objects: Iterable[Manifest]) -> str:
-    """Block YAML, keys in their order, objects parted by ``---``; JSON has no date and YAML 1.2 no ``on``."""
+    """Block YAML, keys in their order, objects parted by ``---``."""
     from ruamel.yaml import YAML
 
     out, yaml = StringIO(), YAML()
@@ -57,13 +58,10 @@ def outward(spec: Spec, address: str) -> list[Manifest]:
 
     Neither private or reserved ranges (the metadata service is in one), nor pods and Services, nor the node itself.
     """
-    # A range that lies in another may stand in `except` beside it.
-    own = [str(spec.kubernetes.pod_network), str(spec.kubernetes.service_network), str(spec.buildkit.network)]
-    closed = [
-        *RESERVED,
-        *(network for network in own if network not in RESERVED),
-        *([f"{address}/32"] if address else []),
-    ]
+    networks = [IPv4Network(network) for network in RESERVED]
+    networks += [spec.kubernetes.pod_network, spec.kubernetes.service_network, spec.buildkit.network]
+    networks += [IPv4Network(address)] if address else []
+    closed = [str(network) for network in collapse_addresses(networks)]
     return [
         {
             "to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": closed}}],
