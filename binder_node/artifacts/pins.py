@@ -81,6 +81,7 @@ class Pin(Model):
 
 class _PinsFile(Model):
     images: Mapping[str, str] = Field(default_factory=dict)
+    sources: tuple[SourceName, ...] = ()
     entries: Mapping[PinName, Pin]
 
 
@@ -115,6 +116,8 @@ class Pins:
 def load_pins(overlay: Path | None = None) -> Pins:
     """The built-in pins, with ``overlay``'s entries and images in place of, or besides, those of the same name.
 
+    An overlay's own ``sources`` are the order for every pin that does not say one itself.
+
     Raises InputError with every mistake in the overlay at once.
     """
     base = _read(BUILT_IN)
@@ -123,8 +126,14 @@ def load_pins(overlay: Path | None = None) -> Pins:
 
         return Pins(base.entries, base.images, platformdirs.user_config_path("binder-node") / LOCK_NAME)
     over = _read(overlay)
+    entries = {**base.entries, **over.entries}
+    if over.sources:
+        entries = {
+            name: pin if name in over.entries and pin.sources else pin.model_copy(update={"sources": over.sources})
+            for name, pin in entries.items()
+        }
     return Pins(
-        entries={**base.entries, **over.entries},
+        entries=entries,
         images={**base.images, **over.images},
         lock=overlay.absolute().parent / LOCK_NAME,
         overlay=overlay,
@@ -147,9 +156,10 @@ def _read(path: Path) -> _PinsFile:
 
 def parse_pins(raw: Mapping[str, Any], path: Path) -> _PinsFile:
     """Validate one file's tables; relative file paths become absolute, from the folder of ``path``."""
-    entries = {name: table for name, table in raw.items() if name != "images"}
+    of_the_file = {name: raw[name] for name in ("images", "sources") if name in raw}
+    entries = {name: table for name, table in raw.items() if name not in of_the_file}
     try:
-        parsed = _PinsFile.model_validate({"images": raw.get("images", {}), "entries": entries})
+        parsed = _PinsFile.model_validate({**of_the_file, "entries": entries})
     except ValidationError as error:
         raise InputError(*(_problem(path, dict(detail)) for detail in error.errors())) from error
     here = path.absolute().parent
