@@ -1,0 +1,153 @@
+"""What a node is made of, to the byte: a change here is a change on every node, and shows in the goldens."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import Any
+
+import bcrypt
+import pytest
+from ruamel.yaml import YAML
+
+from binder_node.host.registry import bcrypted
+from binder_node.host.render import render
+from binder_node.host.wanted import File, Wanted
+from binder_node.secrets.masked import Masked
+from binder_node.spec.model import Spec
+from tests.unit.host_samples import (
+    ADDRESS,
+    ENGINE,
+    GOLDEN,
+    MANIFESTS,
+    VARIANTS,
+    other_spec,
+    sample_artifacts,
+    sample_secrets,
+    sample_spec,
+    sample_wanted,
+    shown,
+)
+
+
+def content(wanted: Wanted, path: str) -> str:
+    return next(f.content.decode() for c in wanted.components for f in c.all_files() if f.path == path)
+
+
+def yaml(text: str) -> Any:
+    return YAML(typ="safe").load(text)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_component_is_what_its_golden_says(variant: str) -> None:
+    components = sample_wanted(VARIANTS[variant]()).components
+    assert {c.name: shown(c) for c in components} == {
+        path.stem: path.read_text() for path in (GOLDEN / variant).glob("*.txt")
+    }
+
+
+def test_rendering_twice_gives_the_same_bytes() -> None:
+    assert sample_wanted() == sample_wanted()
+
+
+def test_no_secret_lies_in_a_file_that_is_not_secret_or_that_others_may_read() -> None:
+    def secrets_in(file: File) -> bool:
+        return b"secret-" in file.content
+
+    files = [file for component in sample_wanted().components for file in component.all_files()]
+    assert [file.path for file in files if secrets_in(file) and not file.secret] == []
+    assert [file.path for file in files if file.secret and file.mode & 0o007] == []
+    assert len([file for file in files if secrets_in(file)]) == 5  # MinIO, two registries, K3s's token and pulls
+
+
+def test_the_pull_registry_is_read_only_and_the_push_one_is_on_loopback_alone() -> None:
+    push, pull = (yaml(content(sample_wanted(), f"/etc/binder-node/registry-{role}.yaml")) for role in ("push", "pull"))
+    assert push["http"]["addr"] == "127.0.0.1:5000"
+    assert pull["http"]["addr"] == "0.0.0.0:5001"
+    assert push["storage"]["maintenance"]["readonly"] == {"enabled": False}
+    assert pull["storage"]["maintenance"]["readonly"] == {"enabled": True}
+    assert push["storage"]["s3"] == pull["storage"]["s3"]
+    assert push["auth"]["htpasswd"]["path"] != pull["auth"]["htpasswd"]["path"]
+
+
+def test_a_password_is_hashed_the_same_each_time_and_bcrypt_takes_it() -> None:
+    secret = Masked("correct horse")
+    once = bcrypted("push", secret)
+    assert once == bcrypted("push", secret)
+    assert once != bcrypted("pull", secret)
+    assert bcrypt.checkpw(b"correct horse", once.encode())
+    assert not bcrypt.checkpw(b"wrong horse", once.encode())
+
+
+@pytest.mark.parametrize("spec", [sample_spec(), other_spec()], ids=["plain", "other"])
+def test_buildkits_file_is_toml_with_our_limits(spec: Spec) -> None:
+    config = tomllib.loads(content(sample_wanted(spec), "/etc/buildkit/buildkitd.toml"))
+    own, other = spec.buildkit.worker, {"oci": "containerd", "containerd": "oci"}[spec.buildkit.worker]
+    assert config["worker"][other] == {"enabled": False}
+    worker = config["worker"][own]
+    assert worker["networkMode"] == "cni"
+    assert worker["max-parallelism"] == spec.buildkit.parallelism
+    assert worker["gcpolicy"][-1] == {
+        "all": True,
+        "maxUsedSpace": str(int(spec.buildkit.cache)),
+        "minFreeSpace": f"{spec.buildkit.keep_free}%",
+    }
+    assert config["registry"]["registry.bids.example.org:5000"] == {"http": True}
+
+
+def test_mirrors_are_told_to_containerd_and_to_buildkit() -> None:
+    wanted = sample_wanted(other_spec())
+    registries = yaml(content(wanted, "/etc/rancher/k3s/registries.yaml"))
+    assert registries["mirrors"]["docker.io"]["endpoint"] == [
+        "https://mirror.example.net",
+        "http://198.18.7.1:5080/hub",
+    ]
+    config = tomllib.loads(content(wanted, "/etc/buildkit/buildkitd.toml"))["registry"]
+    assert config["docker.io"] == {"mirrors": ["mirror.example.net", "198.18.7.1:5080/hub"]}
+    assert config["198.18.7.1:5080"] == {"http": True}
+    assert "mirror.example.net" not in config
+
+
+def test_containerd_pulls_the_nodes_images_from_the_read_only_registry() -> None:
+    registries = yaml(content(sample_wanted(), "/etc/rancher/k3s/registries.yaml"))
+    assert registries["mirrors"] == {"registry.bids.example.org:5000": {"endpoint": ["http://127.0.0.1:5001"]}}
+    auth = {"username": "pull", "password": "secret-registry_pull_password"}
+    assert registries["configs"] == {"127.0.0.1:5001": {"auth": auth}}
+
+
+@pytest.mark.parametrize(("pods", "mask"), [(30, None), (110, None), (128, None), (129, 23), (336, 22), (1000, 21)])
+def test_a_node_with_many_pods_gets_addresses_for_twice_as_many(pods: int, mask: int | None) -> None:
+    config = yaml(content(sample_wanted(sample_spec(kubernetes={"max_pods": pods})), "/etc/rancher/k3s/config.yaml"))
+    expected = [f"node-cidr-mask-size={mask}"] if mask else None
+    assert config.get("kube-controller-manager-arg") == expected
+
+
+def test_k3s_files_lie_on_the_state_disk_where_the_bind_mount_shows_them() -> None:
+    k3s = sample_wanted(other_spec()).component("k3s")
+    kubelet = "/data/node/rancher/k3s/agent/etc/kubelet.conf.d/99-binder-node.conf"
+    assert kubelet in {file.path for file in k3s.files}
+    (unit,) = k3s.units
+    assert kubelet in unit.restart_on
+    assert not any(path.endswith("manifests/binder-node.yaml") for path in unit.restart_on)
+
+
+def test_without_its_own_bucket_a_node_has_no_minio() -> None:
+    names = [component.name for component in sample_wanted(other_spec()).components]
+    assert "minio" not in names
+    assert "minio" in [component.name for component in sample_wanted().components]
+
+
+def test_the_build_network_is_the_specs() -> None:
+    conflist = json.loads(content(sample_wanted(other_spec()), "/etc/buildkit/cni.conflist"))
+    (bridge,) = conflist["plugins"]
+    assert bridge["mtu"] == 1400
+    assert bridge["ipam"]["ranges"] == [[{"subnet": "10.11.0.0/16"}]]
+    assert bridge["bridge"] == "buildkit0"
+
+
+def test_engine_files_lie_with_buildctl_in_one_folder() -> None:
+    engine = render(sample_spec(), sample_secrets(), sample_artifacts(), ADDRESS, MANIFESTS, ENGINE).component("engine")
+    root = "/var/lib/binder-node/engine"
+    assert [copy.path for copy in engine.copies] == [f"{root}/bin/buildctl"]
+    assert {file.path for file in engine.files} == {f"{root}/site/engine.py", f"{root}/etc/repo2docker.py"}
+    assert {folder.path for folder in engine.folders} == {f"{root}/bin", f"{root}/site", f"{root}/etc"}
