@@ -50,6 +50,7 @@ def table(spec: Spec) -> str:
         _chain("from_outside", None, _from_outside(spec)),
         _chain("from_builds", None, _from_builds()),
         _chain("refuse", None, ["meta l4proto tcp reject with tcp reset", NO]),
+        _chain("arrive", "type filter hook prerouting priority mangle; policy accept;", _arrive(spec)),
         _chain("input", "type filter hook input priority -10; policy accept;", _input(spec)),
         _chain("forward", "type filter hook forward priority -10; policy accept;", _forward(spec)),
         _chain("leave", "type nat hook postrouting priority srcnat; policy accept;", _leave(spec)),
@@ -78,6 +79,15 @@ def _sets() -> str:
 
 def _networks(networks: Iterable[IPv4Network]) -> str:
     return "{ " + ", ".join(str(network) for network in networks) + " }"
+
+
+def _arrive(spec: Spec) -> list[str]:
+    """What a build step asks for, judged by the address that it asked for: kube-proxy has rewritten nothing yet."""
+    rules = []
+    for source in (f"iifname {BRIDGE}", f"ip saddr {spec.buildkit.network}"):
+        rules.append(f"{source} ct state new fib daddr type {{ local, broadcast, multicast }} counter jump refuse")
+        rules.append(f"{source} ct state new ip daddr @reserved counter jump refuse")
+    return rules
 
 
 def _input(spec: Spec) -> list[str]:
