@@ -30,6 +30,11 @@ class Ran:
         return self
 
     @property
+    def shown(self) -> str:
+        """Everything that it printed."""
+        return self.out + self.err
+
+    @property
     def last(self) -> dict[str, Any]:
         return self.events[-1]
 

@@ -65,7 +65,7 @@ def from_a_server(home: Home, git: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def from_a_build(home: Home, git: str) -> dict[str, str]:
+def from_a_build(home: Home) -> dict[str, str]:
     url = home.new_repository(
         "probe",
         {
