@@ -151,16 +151,20 @@ def test_a_damaged_file_on_the_node_is_put_right(beta: Home) -> None:
 
 def test_what_an_older_version_left_is_removed(beta: Home) -> None:
     """A unit and a file of ours that this version no longer wants, known by the list that lies on the machine."""
-    beta.ssh(
-        "python3 - <<'PY'\n"
-        "import json, pathlib\n"
-        "path = pathlib.Path('/etc/binder-node/manifest.json')\n"
-        "kept = json.loads(path.read_text())\n"
-        "print(sorted(kept))\n"
-        "PY"
-    )
-    listed = json.loads(beta.ssh("cat /etc/binder-node/manifest.json"))
-    assert listed
+    unit = "/etc/systemd/system/binder-node-old.service"
+    text = "[Service]\\nExecStart=/bin/sleep infinity\\n[Install]\\nWantedBy=multi-user.target\\n"
+    beta.ssh(f"printf '{text}' > {unit} && systemctl enable --now binder-node-old && echo old > /etc/binder-node/old")
+    manifest = json.loads(beta.ssh("cat /etc/binder-node/manifest.json"))
+    manifest["paths"] += [unit, "/etc/binder-node/old"]
+    beta.ssh(f"cat > /etc/binder-node/manifest.json <<'JSON'\n{json.dumps(manifest)}\nJSON")
+
+    done = beta.up().ok()
+    deleted = [event["message"] for event in done.events if event["data"].get("action") == "delete"]
+    assert any("binder-node-old.service" in what for what in deleted)
+    assert any("/etc/binder-node/old" in what for what in deleted)
+    left = beta.ssh(f"ls {unit} /etc/binder-node/old 2>/dev/null; systemctl is-active binder-node-old; true")
+    assert left.split() == ["inactive"]
+    assert beta.up().ok().last["data"]["changes"] == 0
 
 
 def test_a_full_disk_is_said_and_the_next_run_goes_on(beta: Home) -> None:
