@@ -238,7 +238,10 @@ def environment() -> Path:
         if not (home / "whole").exists():
             subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", "3.11", home], check=True)
             python = home / "bin/python"
-            subprocess.run(["uv", "pip", "install", "--quiet", "--python", python, "-r", REQUIREMENTS], check=True)
+            subprocess.run(
+                ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", python, "-r", REQUIREMENTS],
+                check=True,
+            )
             (home / "whole").touch()
     return home / "bin/python"
 
