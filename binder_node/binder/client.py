@@ -1,0 +1,160 @@
+"""A running BinderHub's HTTP API, reached by the node's address under its public names."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from binder_node.binder.repo import parse_repo
+from binder_node.binder.stream import BuildEvent, StreamError, events
+from binder_node.errors import DeadlineError, StepError
+
+__all__ = ["Binder", "BuildEvent", "parse_repo"]
+
+# BinderHub splits at semicolons only: any list of types is refused.
+ACCEPT = "text/event-stream"
+CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
+# A keepalive comes every 25 s: three of them missing is a dead stream.
+SILENCE_SECONDS = 90.0
+# A build is given an hour (KubernetesCleaner.max_age), a launch ten minutes (singleuser.startTimeout), three times.
+BUILD_SECONDS = 3600 + 3 * 600.0
+
+
+class _At(httpx.BaseTransport):
+    """Connects to one address whatever the name: the name still is in ``Host``, SNI and the certificate's check."""
+
+    def __init__(self, address: str, below: httpx.BaseTransport) -> None:
+        self._address, self._below = address, below
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.extensions = {**request.extensions, "sni_hostname": request.url.host}
+        request.url = request.url.copy_with(host=self._address)
+        return self._below.handle_request(request)
+
+    def close(self) -> None:
+        self._below.close()
+
+
+class Binder:
+    """One BinderHub. ``base_url`` is its public one; ``connect_to`` an address to connect to in place of what DNS says.
+
+    Every method raises StepError when nobody answers or the answer is none of BinderHub's, and DeadlineError when it
+    takes too long.
+    """
+
+    def __init__(self, base_url: str, connect_to: str | None = None, *, verify: Any = True) -> None:
+        self.base_url, self.connect_to = base_url.rstrip("/"), connect_to or None
+        self.name = urlsplit(base_url).hostname or base_url
+        below = httpx.HTTPTransport(verify=verify)
+        self.http = httpx.Client(
+            transport=_At(self.connect_to, below) if self.connect_to else below,
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            headers={"User-Agent": "binder-node"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.http.close()
+
+    def versions(self) -> dict[str, Any]:
+        """``{"binderhub": ..., "builder_info": {"build_image": ...}}``: what the redirector compares."""
+        return self._json("/versions", (200,))
+
+    def health(self) -> dict[str, Any]:
+        """``{"ok": bool, "checks": [{"service": str, "ok": bool, ...}]}``; unhealthy is an answer, no error."""
+        return self._json("/health", (200, 503))
+
+    def _json(self, path: str, good: tuple[int, ...]) -> dict[str, Any]:
+        answer = self.request("GET", f"{self.base_url}{path}", f"ask BinderHub for {path}")
+        try:
+            found = answer.json() if answer.status_code in good else None
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise StepError(self.name, f"ask BinderHub for {path}", told(answer), "is it up? see `binder-node status`")
+        return found
+
+    def request(self, method: str, url: str, what: str, **more: Any) -> httpx.Response:
+        """One request, its connection's failures as ours. ``what`` is done by it, for the message."""
+        with self.failures(what):
+            return self.http.request(method, url, **more)
+
+    @contextlib.contextmanager
+    def failures(self, what: str, seconds: float = ANSWER_SECONDS) -> Iterator[None]:
+        try:
+            yield
+        except httpx.ReadTimeout:
+            raise DeadlineError(self.name, f"an answer ({what})", seconds) from None
+        except httpx.TimeoutException:
+            raise DeadlineError(self.name, f"a connection ({what})", CONNECT_SECONDS) from None
+        except httpx.HTTPError as error:
+            where = f" at {self.connect_to}" if self.connect_to else ""
+            raise StepError(self.name, what, f"{error or type(error).__name__}{where}", "is it up?") from None
+
+    def build(
+        self, path: str, *, silence: float = SILENCE_SECONDS, seconds: float = BUILD_SECONDS
+    ) -> Iterator[BuildEvent]:
+        """Build and launch what :func:`parse_repo` gave; events as they come, the last one ``ready`` or ``failed``.
+
+        The connection is closed after the last one, as BinderHub wants it, or when the caller stops listening.
+
+        Raises:
+            StepError: the stream broke off, or is none.
+            DeadlineError: nothing came for ``silence`` seconds, not even a keepalive; or no end within ``seconds``.
+        """
+        what, deadline = f"launch {path}", time.monotonic() + seconds
+        timeout = httpx.Timeout(silence, connect=CONNECT_SECONDS)
+        url = f"{self.base_url}/build/{path}"
+        last = ""
+        with (
+            self.failures(what, silence),
+            self.http.stream("GET", url, headers={"Accept": ACCEPT}, timeout=timeout) as answer,
+        ):
+            if answer.status_code != 200 or not answer.headers.get("content-type", "").startswith(ACCEPT):
+                answer.read()
+                raise StepError(self.name, what, told(answer), "is this BinderHub's address?")
+            try:
+                for event in events(self._until(answer, deadline, what, seconds)):
+                    last = event.phase
+                    yield event
+                    if event.last:
+                        return
+            except StreamError as error:
+                raise StepError(self.name, what, f"BinderHub sent {error}") from None
+        raise StepError(
+            self.name, what, f"the stream broke off after {last or 'no event'}", "was BinderHub restarted? launch again"
+        )
+
+    def _until(self, answer: httpx.Response, deadline: float, what: str, seconds: float) -> Iterator[bytes]:
+        for chunk in answer.iter_bytes():
+            if time.monotonic() > deadline:
+                raise DeadlineError(self.name, f"the end of it ({what})", seconds)
+            yield chunk
+
+    def connect(self, url: str) -> socket.socket | None:
+        """A connected socket for ``url`` where an address takes the place of DNS; None where DNS does."""
+        if not self.connect_to:
+            return None
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme in ("https", "wss") else 80)
+        try:
+            return socket.create_connection((self.connect_to, port), CONNECT_SECONDS)
+        except OSError as error:
+            raise StepError(self.name, f"connect to {self.connect_to}", error.strerror or str(error)) from None
+
+
+def told(answer: httpx.Response) -> str:
+    """An answer that is not what was wanted, in a line."""
+    said = " ".join(answer.text.split())[:200]
+    return f"HTTP {answer.status_code} {answer.reason_phrase}" + (f": {said}" if said else "")
