@@ -27,11 +27,12 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class _Failed(Exception):
-    """One run of buildctl failed: ``verdict`` is what the trace says, ``stopped`` why the engine itself ended it."""
+    """One run of buildctl failed: ``verdict`` is what the trace says, ``last`` the last line that buildctl wrote,
+    ``stopped`` why the engine itself ended it."""
 
-    def __init__(self, verdict: trace.Verdict, stopped: str = "") -> None:
-        super().__init__(verdict.error or stopped)
-        self.verdict, self.stopped = verdict, stopped
+    def __init__(self, verdict: trace.Verdict, last: str, stopped: str = "") -> None:
+        super().__init__(stopped or verdict.error or last)
+        self.verdict, self.last, self.stopped = verdict, last, stopped
 
 
 class BuildctlEngine(ContainerEngine):  # type: ignore[misc]  # repo2docker has no types
@@ -178,7 +179,7 @@ class BuildctlEngine(ContainerEngine):  # type: ignore[misc]  # repo2docker has 
                     yield "The builder went away in the middle of the build: starting again\n"
                     continue
                 if not (failed.verdict.exporting and request.output.push):
-                    self._fail(self._explained(failed.verdict, request.limits))
+                    self._fail(self._explained(failed, request.limits))
                 now = time.monotonic()
                 push_until = push_until or now + self.push_seconds
                 if now + delay > push_until:
@@ -208,10 +209,11 @@ class BuildctlEngine(ContainerEngine):  # type: ignore[misc]  # repo2docker has 
             stderr=subprocess.STDOUT,
         )
         assert process.stdout is not None
-        stopped, ended = "", False
+        last, stopped, ended = "", "", False
         try:
             for line in _lines(process.stdout):
                 if line is not None:
+                    last = line.strip() or last
                     yield line
                 elif room.free_percent(Path(self.folder)) < self.stop_below_percent:
                     stopped = "The build was stopped: the node's disk is nearly full. Please try again later."
@@ -224,7 +226,7 @@ class BuildctlEngine(ContainerEngine):  # type: ignore[misc]  # repo2docker has 
             process.stdout.close()
             code = process.wait(timeout=60)
         if stopped or code != 0:
-            raise _Failed(trace.read(traced), stopped)
+            raise _Failed(trace.read(traced), last, stopped)
         self._check(metadata)
 
     def _check(self, metadata: Path) -> None:
@@ -232,9 +234,10 @@ class BuildctlEngine(ContainerEngine):  # type: ignore[misc]  # repo2docker has 
         if kind != _MANIFEST:
             self._fail(f"The builder wrote {kind} where BinderHub needs one OCI manifest.")
 
-    def _explained(self, verdict: trace.Verdict, limits: command.Limits) -> str:
-        if not verdict.failed:
-            return "The build failed: see the lines above."
+    def _explained(self, failed: _Failed, limits: command.Limits) -> str:
+        verdict = failed.verdict
+        if not verdict.failed:  # a Dockerfile that cannot be read, most often
+            return f"The build failed: {failed.last}"
         if verdict.exit_code == 137 and limits.memory:
             return (
                 f"A build step was killed: it needs more than the {room.readable(limits.memory)} of memory that a "
