@@ -176,7 +176,8 @@ def _unit(binary: str) -> str:
     return unit_file(
         Unit=[
             ("Description", "K3s (binder-node)"),
-            ("Wants", "network-online.target"),
+            # After it where something else wants it: to want it here has cost two minutes on a machine whose
+            # network is not networkd's. K3s restarts until its address is there.
             ("After", f"network-online.target binder-node-firewall.service binder-node-swapoff.service {mounts}"),
             ("Requires", mounts),
         ],
