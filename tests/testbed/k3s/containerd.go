@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"syscall"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -214,6 +215,9 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.internal.v1.
 `
 
 func writeContainerdConfig(c *config, bin string) (string, error) {
+	if err := overlaySupported(c.agent("containerd")); err != nil {
+		return "", err
+	}
 	if err := writeHosts(c); err != nil {
 		return "", err
 	}
@@ -222,6 +226,25 @@ func writeContainerdConfig(c *config, bin string) (string, error) {
 		systemdCgroups(), filepath.Join(bin, "runc"), c.get("pause-image", pauseImage), c.agent("etc", "containerd", "certs.d"))
 	path := c.agent("etc", "containerd", "config.toml")
 	return path, writeFile(path, []byte(content), 0o600)
+}
+
+// overlaySupported mounts a small overlay where containerd's will lie, as K3s does: an overlay over an overlay fails,
+// and would fail only with the first pod.
+func overlaySupported(folder string) error {
+	base := filepath.Join(folder, "overlay-check")
+	defer os.RemoveAll(base)
+	parts := map[string]string{}
+	for _, name := range []string{"lower", "upper", "work", "merged"} {
+		parts[name] = filepath.Join(base, name)
+		if err := os.MkdirAll(parts[name], 0o700); err != nil {
+			return err
+		}
+	}
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", parts["lower"], parts["upper"], parts["work"])
+	if err := syscall.Mount("overlay", parts["merged"], "overlay", 0, options); err != nil {
+		return fmt.Errorf("\"overlayfs\" snapshotter cannot be enabled for %q: %w", folder, err)
+	}
+	return syscall.Unmount(parts["merged"], 0)
 }
 
 // systemdCgroups is K3s's rule: systemd's driver on cgroup v2, where systemd is at the helm.

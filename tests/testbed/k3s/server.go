@@ -17,7 +17,7 @@ import (
 
 const (
 	startDeadline = 120 * time.Second
-	stopPatience  = 4 * time.Second
+	stopPatience  = 2 * time.Second
 )
 
 // serve is `k3s server`: everything up, READY told to systemd, and then supervision until a signal or a failure.
@@ -104,7 +104,7 @@ func (n *node) start(ctx context.Context, stopDeploy <-chan struct{}) error {
 // prepare writes every file and sets what K3s sets in the kernel.
 func (n *node) prepare() error {
 	c := n.c
-	for _, folder := range []string{"/run/k3s/containerd", "/etc/rancher/node", c.server("db"), c.server("manifests"), "/var/lib/kubelet"} {
+	for _, folder := range []string{"/run/k3s/containerd", "/etc/rancher/node", "/var/lib/kubelet", c.server("db"), c.server("tls"), c.server("cred"), c.server("manifests")} {
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return err
 		}
