@@ -1,26 +1,33 @@
-"""Where tests find the server binaries they run: never the product's own machine paths."""
+"""The server binaries that tests run, from the same pins, sources and cache as a node's own."""
 
 from __future__ import annotations
 
 import os
-import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
-from platformdirs import user_cache_path
+
+from binder_node.artifacts.cache import Cache
+from binder_node.artifacts.pins import load_pins
+from binder_node.artifacts.store import Sources, Store, here
+
+TESTS = Path(__file__).parents[1]
+# A node's own, and those that the testbed's k3s is put together from.
+OVERLAYS = (TESTS / "testbed/pins.toml", TESTS / "testbed/build/pins.toml")
 
 
-def binary(*names: str) -> Path:
-    """The first of ``names`` in ``$BINDER_NODE_TEST_BIN`` (default: ``test-bin`` in the user's cache) or the PATH.
-
-    Skips the test, saying what is missing, when there is none.
-    """
-    folder = Path(os.environ.get("BINDER_NODE_TEST_BIN") or user_cache_path("binder-node") / "test-bin")
-    for name in names:
-        if os.access(folder / name, os.X_OK):
-            return folder / name
-    for name in names:
-        found = shutil.which(name)
-        if found:
-            return Path(found)
-    pytest.skip(f"needs {names[0]} in {folder} (BINDER_NODE_TEST_BIN) or in the PATH")
+@cache
+def binary(name: str, *other_names: str) -> Path:
+    """The binary of that pin, built or fetched when it is missing; ``BINDER_NODE_TEST_BIN`` is a folder to prefer."""
+    folder = os.environ.get("BINDER_NODE_TEST_BIN")
+    for candidate in (name, *other_names) if folder else ():
+        path = Path(str(folder)) / candidate
+        if os.access(path, os.X_OK):
+            return path
+    for overlay in OVERLAYS:
+        pins = load_pins(overlay)
+        if name in pins.entries:
+            store = Store(Cache(), pins, Sources(("file", "module")), here()[1])
+            return store.ensure([name])[name].path
+    pytest.fail(f"no pin is called {name}")

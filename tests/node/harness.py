@@ -152,7 +152,7 @@ provider:
 machine: {{cpus: 2, memory: 12G, disk: {disk}}}
 names: {{binder: {name}.test}}
 tls: {{mode: none}}
-storage: {{kind: node}}
+storage: {storage}
 registry:
   mirrors:
     docker.io: [http://{network}.10:5080]
@@ -161,9 +161,19 @@ registry:
 """
 
 
-def make_home(folder: Path, name: str, network: str, *, disk: str = "40G", provider: str = "", more: str = "") -> Home:
+def make_home(
+    folder: Path,
+    name: str,
+    network: str,
+    *,
+    disk: str = "40G",
+    provider: str = "",
+    storage: str = "{kind: node}",
+    more: str = "",
+) -> Home:
     """A home with an inventory in ``network`` (its first three bytes, like ``198.18.9``)."""
     home = Home(folder, name, network)
     home.inventory.parent.mkdir(parents=True)
-    home.inventory.write_text(INVENTORY.format(name=name, network=network, disk=disk, provider=provider, more=more))
+    text = INVENTORY.format(name=name, network=network, disk=disk, provider=provider, storage=storage, more=more)
+    home.inventory.write_text(text)
     return home
