@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from binder_node.cluster.engine import guard as guard_module
 from tests.integration.engine_fixtures import PASSWORD, Builder, builder, until
 
 pytestmark = pytest.mark.integration
@@ -61,7 +63,7 @@ def test_a_step_that_needs_too_much_memory_is_killed_and_the_reason_said(running
     log = running.build(repository, MEMORY)
     assert log.code != 0
     (reason,) = log.failed
-    assert reason.startswith("A build step was killed: it needs more than the 100 MB of memory that a build has here.")
+    assert reason.startswith("A build step was stopped: it needs more than the 100 MB of memory or the 2.0 GB of disk ")
     assert "RUN head -c 400000000" in reason
 
 
@@ -76,7 +78,41 @@ def test_a_file_above_the_disk_limit_fails_and_the_reason_is_said(running: Build
     log = running.build(repository, "--BuildctlEngine.disk_limit=10000000")
     assert log.code != 0
     (reason,) = log.failed
-    assert reason.startswith("A build step wrote a file larger than the 10 MB that a build may write here.")
+    assert reason.startswith("A build step was stopped: it needs more than the 10 MB of disk that a build has here.")
+
+
+def test_a_program_that_survives_the_limit_of_a_file_gets_the_same_reason(running: Builder) -> None:
+    says = "RUN echo 'OSError: [Errno 27] File too large' >&2; exit 1"
+    log = running.build(running.repository("efbig", f"FROM {{base}}\n{says}\n"))
+    assert log.failed[0].startswith("A build step was stopped: it needs more than the 2.0 GB of disk ")
+
+
+def test_the_nodes_guard_ends_a_step_of_many_files_and_what_a_killed_buildkitd_left(running: Builder) -> None:
+    many = "i=0; while [ $i -lt 400 ]; do head -c 1000000 /dev/zero > /f$i; i=$((i+1)); sleep 0.05; done"
+    guard = [sys.executable, guard_module.__file__, "--parent", f"{running.folder.name}-builds"]
+    watching = subprocess.Popen([*guard, "--limit", "50000000"], stdout=subprocess.PIPE, text=True)
+    with watching:
+        log = running.build(running.repository("many", f"FROM {{base}}\nRUN {many}\n"))
+        watching.terminate()
+        assert watching.stdout is not None
+        assert "ended build step" in watching.stdout.read()
+    assert log.failed[0].startswith("A build step was stopped: it needs more than the 2.0 GB of memory or the 2.0 GB ")
+
+    try:
+        with running.start(running.repository("orphan", "FROM {base}\nRUN sleep 16180.3\n")) as process:
+            until("the step", lambda: "\nsleep 16180.3" in shown())
+            running.buildkitd.stop(kill=True)
+            process.kill()
+        assert "\nsleep 16180.3" in shown()
+        # The shell and its sleep.
+        assert subprocess.check_output([*guard, "--sweep"], text=True) == "ended 2 left-over processes of builds\n"
+        until("the step to end", lambda: "\nsleep 16180.3" not in shown())
+    finally:
+        running.buildkitd.start()
+
+
+def shown() -> str:
+    return subprocess.check_output(["ps", "-eo", "args"], text=True)
 
 
 def test_a_push_waits_for_the_registry_and_builds_nothing_again(running: Builder) -> None:

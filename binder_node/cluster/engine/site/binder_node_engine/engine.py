@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import selectors
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -22,17 +24,20 @@ from . import command, context, room, trace
 from .credentials import docker_config
 from .daemon import Daemon
 
+# Exit codes of a shell's step: 128 and the signal. Killed is the memory limit's way, and that of the node's guard over
+# what a step writes; the other is the limit of a single file.
+_KILLED, _FILE_SIZE = 128 + signal.SIGKILL, 128 + signal.SIGXFSZ
 _RESTARTS = 3  # a build that takes the builder down with it is not tried forever
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class _Failed(Exception):
     """One run of buildctl failed: ``verdict`` is what the trace says, ``last`` the last line that buildctl wrote,
-    ``stopped`` why the engine itself ended it."""
+    ``too_large`` whether a step spoke of a file being too large, ``stopped`` why the engine itself ended it."""
 
-    def __init__(self, verdict: trace.Verdict, last: str, stopped: str = "") -> None:
+    def __init__(self, verdict: trace.Verdict, last: str, *, too_large: bool = False, stopped: str = "") -> None:
         super().__init__(stopped or verdict.error or last)
-        self.verdict, self.last, self.stopped = verdict, last, stopped
+        self.verdict, self.last, self.too_large, self.stopped = verdict, last, too_large, stopped
 
 
 class BuildctlEngine(ContainerEngine):  # type: ignore[misc]  # repo2docker has no types
@@ -209,11 +214,14 @@ class BuildctlEngine(ContainerEngine):  # type: ignore[misc]  # repo2docker has 
             stderr=subprocess.STDOUT,
         )
         assert process.stdout is not None
-        last, stopped, ended = "", "", False
+        last, stopped, ended, too_large = "", "", False, False
         try:
             for line in _lines(process.stdout):
                 if line is not None:
                     last = line.strip() or last
+                    # Python and others ignore the signal, and say what the system says. Only the reason's words
+                    # depend on this.
+                    too_large = too_large or os.strerror(errno.EFBIG) in line
                     yield line
                 elif room.free_percent(Path(self.folder)) < self.stop_below_percent:
                     stopped = "The build was stopped: the node's disk is nearly full. Please try again later."
@@ -226,7 +234,7 @@ class BuildctlEngine(ContainerEngine):  # type: ignore[misc]  # repo2docker has 
             process.stdout.close()
             code = process.wait(timeout=60)
         if stopped or code != 0:
-            raise _Failed(trace.read(traced), last, stopped)
+            raise _Failed(trace.read(traced), last, too_large=too_large, stopped=stopped)
         self._check(metadata)
 
     def _check(self, metadata: Path) -> None:
@@ -238,15 +246,15 @@ class BuildctlEngine(ContainerEngine):  # type: ignore[misc]  # repo2docker has 
         verdict = failed.verdict
         if not verdict.failed:  # a Dockerfile that cannot be read, most often
             return f"The build failed: {failed.last}"
-        if verdict.exit_code == 137 and limits.memory:
+        allowed = []
+        if verdict.exit_code == _KILLED and limits.memory:
+            allowed.append(f"the {room.readable(limits.memory)} of memory")
+        if limits.file and (verdict.exit_code in (_KILLED, _FILE_SIZE) or failed.too_large):
+            allowed.append(f"the {room.readable(limits.file)} of disk")
+        if allowed:
             return (
-                f"A build step was killed: it needs more than the {room.readable(limits.memory)} of memory that a "
-                f"build has here. Install less at once, or in smaller steps. The step: {verdict.failed}"
-            )
-        if verdict.exit_code == 153 and limits.file:
-            return (
-                f"A build step wrote a file larger than the {room.readable(limits.file)} that a build may write here. "
-                f"Fetch large data when the session runs, or keep it elsewhere. The step: {verdict.failed}"
+                f"A build step was stopped: it needs more than {' or '.join(allowed)} that a build has here. Install "
+                f"less, in smaller steps; fetch large data when the session runs. The step: {verdict.failed}"
             )
         return f"The build failed at {verdict.failed}: {verdict.error}"
 
