@@ -34,6 +34,9 @@ RELEASE = "binder"
 REGISTRY_SERVICE = "registry"  # Service in NAMESPACE, port 80 -> node's PULL_PORT
 PUSH_USER, PULL_USER = "push", "pull"
 HUB_UID = 1000
+# buildkitd's `defaultCgroupParent`, for both workers: where build steps run, and where the build guard looks.
+BUILD_GROUP = "binder-node-builds"
+BUILD_GUARD = "bin/guard.py"  # below ENGINE_STATE
 
 
 def stored(name: str, sha256: str) -> PurePosixPath:

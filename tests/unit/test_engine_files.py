@@ -34,6 +34,12 @@ def test_the_folder_is_a_package_that_python_finds_by_its_entry_point(tmp_path: 
     assert said.splitlines() == ["buildctl binder_node_engine.engine:BuildctlEngine", "False"]
 
 
+def test_the_guard_runs_on_a_bare_python(tmp_path: Path) -> None:
+    (tmp_path / "guard.py").write_bytes(engine_files(engine_spec())["bin/guard.py"])
+    done = [sys.executable, "-S", "-I", str(tmp_path / "guard.py"), "--parent", "no-such-group-of-a-test", "--sweep"]
+    assert subprocess.check_output(done, text=True) == "ended 0 left-over processes of builds\n"
+
+
 def test_the_settings_come_from_the_inventory() -> None:
     c = SimpleNamespace(BuildctlEngine=SimpleNamespace(), Repo2Docker=SimpleNamespace())
     spec = engine_spec(worker="oci", memory="3G", disk="1500M", wait_below=15)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from string import Template
 
-from binder_node import __version__
+from binder_node import __version__, layout
 from binder_node.spec.model import Spec
 
 PACKAGE = "binder_node_engine"
@@ -45,8 +45,10 @@ def engine_files(spec: Spec) -> dict[str, bytes]:
     """Relative path -> contents of everything that the product writes into ``<state>/engine``, world-readable.
 
     ``site/`` is put on the build pod's PYTHONPATH: the package and the metadata by which repo2docker finds it.
+    ``bin/guard.py`` is for the node itself (:mod:`.guard`).
     """
-    package = files("binder_node.cluster.engine") / "site" / PACKAGE
+    here = files("binder_node.cluster.engine")
+    package = here / "site" / PACKAGE
     found = {
         f"site/{PACKAGE}/{file.name}": file.read_bytes()
         for file in sorted(package.iterdir(), key=lambda file: file.name)
@@ -58,6 +60,7 @@ def engine_files(spec: Spec) -> dict[str, bytes]:
         f"{about}/entry_points.txt": _ENTRY_POINTS,
         "etc/repo2docker.py": engine_config(spec),
     }
+    found[layout.BUILD_GUARD] = (here / "guard.py").read_bytes()
     return found | {path: text.encode() for path, text in texts.items()}
 
 

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
+PROC = Path("/proc")
 # Seconds between two looks; a look that takes long is followed by a rest at least four times as long.
 PAUSE, REST = 2.0, 4.0
 
@@ -44,7 +45,7 @@ def processes(group: Path) -> list[int]:
 def written(process: int) -> Path | None:
     """The folder that takes what the step writes; None before the step has its own root, or after its end."""
     try:
-        mounts = Path(f"/proc/{process}/mountinfo").read_text(errors="replace").splitlines()
+        mounts = (PROC / str(process) / "mountinfo").read_text(errors="replace").splitlines()
     except OSError:
         return None
     for line in mounts:
