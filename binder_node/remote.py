@@ -71,8 +71,8 @@ def write_access(access: Access, login_key: str, host_key_public: str) -> None:
     access.config.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     wanted = {
         access.identity: login_key if login_key.endswith("\n") else login_key + "\n",
-        # The alias, so that the key is bound to the node and not to an address that may be given to others.
-        access.known_hosts: f"{access.name} {host_key_public.strip()}\n",
+        # By its alias for ssh, by its address for clients that know none (plain pyinfra).
+        access.known_hosts: f"{access.name},{_known_as(access)} {host_key_public.strip()}\n",
         access.config: ssh_config(access),
     }
     for path, text in wanted.items():
@@ -81,6 +81,10 @@ def write_access(access: Access, login_key: str, host_key_public: str) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w") as out:
             out.write(text)
+
+
+def _known_as(access: Access) -> str:
+    return access.address if access.port == 22 else f"[{access.address}]:{access.port}"
 
 
 def ssh_argv(access: Access, *command: str) -> list[str]:

@@ -78,7 +78,7 @@ def test_made_strict_from_the_first_connection_and_gone_without_a_trace(provider
     assert access is not None
     assert remote.run(access, "hostname").stdout == "prov\n"
     assert remote.run(access, "systemctl --failed --no-legend").stdout == ""
-    assert access.known_hosts.read_text() == f"prov {provider.node.secrets.host_key_public.strip()}\n"
+    assert access.known_hosts.read_text() == f"prov,198.18.61.20 {provider.node.secrets.host_key_public.strip()}\n"
 
     provider.destroy(silent)
     assert traces() == before
