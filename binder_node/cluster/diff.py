@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
 
+from binder_node.cluster.values import revealed, secret_texts, shown
 from binder_node.secrets.masked import MASK
 
 Object = Mapping[str, Any]
-# Annotations that only say that something else has changed.
-CHECKSUMS = "checksum/"
+LONGEST = 200
 
 
 def key(found: Object) -> str:
@@ -72,3 +73,52 @@ def _sorted(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(name): _sorted(value[name]) for name in sorted(value, key=str)}
     return [_sorted(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+# --- values --------------------------------------------------------------------------------------------------------
+
+# Parts of names under which an operator's own files may hold secrets.
+SENSITIVE = ("password", "secret", "token", "apikey", "api_key", "privatekey", "private_key", "credential")
+
+
+def values_diff(old: Mapping[str, Any], new: Mapping[str, Any], provenance: Mapping[str, str]) -> str:
+    """Which values change, one ``- key: value`` or ``+ key: value  (layer)`` a line; empty when none does.
+
+    Wherever ``new`` has a secret, ``old`` has one too: the two are compared, and shown as ``***``.
+    """
+    before, after = flat(old), flat(new)
+    lines = []
+    for path in sorted(before.keys() | after.keys()):
+        was, will = before.get(path), after.get(path)
+        hidden = _holds_secret(will) or _sensitive(path)
+        if revealed(was) == revealed(will) and (path in before) == (path in after):
+            continue
+        if path in before:
+            lines.append(f"-{path}: {_value(was, hidden)}")
+        if path in after:
+            lines.append(f"+{path}: {_value(will, hidden)}  ({provenance.get(path, 'chart')})")
+    return "\n".join(lines)
+
+
+def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Leaves by dotted key; a list is a leaf."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        here = f"{path}.{name}" if path else str(name)
+        found |= flat(value, here) if isinstance(value, Mapping) and value else {here: value}
+    return found
+
+
+def _sensitive(path: str) -> bool:
+    return any(part in path.lower() for part in SENSITIVE)
+
+
+def _holds_secret(value: Any) -> bool:
+    return next(secret_texts(value), None) is not None
+
+
+def _value(value: Any, hidden: bool) -> str:
+    if hidden:
+        return MASK
+    text = json.dumps(shown(value), ensure_ascii=False)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

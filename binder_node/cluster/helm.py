@@ -34,10 +34,10 @@ class Helm:
     release: str = RELEASE
 
     def rendered(self, chart: Path, values: Values) -> list[dict[str, Any]]:
-        """The objects that an upgrade would make, accepted by the API server; nothing is changed.
+        """The objects that an upgrade would make. Helm asks the server what it knows, but not whether it takes them.
 
         Raises:
-            StepError: the chart or the API server refuses; says what and where.
+            StepError: the chart refuses the values; says which and why.
         """
         found = self._json(
             "try the release",
@@ -46,9 +46,11 @@ class Helm:
         )
         return objects(str(found.get("manifest", "")))
 
-    def deployed(self) -> list[dict[str, Any]]:
-        """The objects of the release as it was last deployed."""
-        return objects(self._run("look at the release", ["get", "manifest", self.release]))
+    def deployed(self, revision: int) -> tuple[list[dict[str, Any]], Values]:
+        """The objects of a revision, and the values that it was made with: their secrets are in them."""
+        step, which = "look at the release", [self.release, f"--revision={revision}"]
+        manifest = self._run(step, ["get", "manifest", *which])
+        return objects(manifest), self._json(step, ["get", "values", *which, "--output=json"])
 
     def upgrade(self, chart: Path, values: Values, digest: str) -> None:
         """Install or upgrade, and note ``digest`` on the revision. It does not wait for pods.
@@ -69,14 +71,14 @@ class Helm:
         """Take the release away; none is what is wanted."""
         self._run("take the release away", ["uninstall", self.release, "--ignore-not-found", "--wait=legacy"])
 
-    def _json(self, step: str, argv: list[str], values: Values) -> dict[str, Any]:
+    def _json(self, step: str, argv: list[str], values: Values | None = None) -> dict[str, Any]:
         text = self._run(step, argv, values)
         try:
             found = json.loads(text)
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise StepError(self.name, step, f"helm answered no JSON: {text[:200]}")
+            raise StepError(self.name, step, "helm answered no JSON object")
         return found
 
     def _run(self, step: str, argv: list[str], values: Values | None = None) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from binder_node import remote
@@ -41,17 +41,23 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Revisions in their order; Deployments by name; the certificate's digest; what a new release would change
-    (``create``, ``update`` or ``delete``; the object; its diff)."""
+    """Revisions in their order; Deployments by name; the certificate's digest; what a new release would change:
+    its values' diff, and (``create``, ``update`` or ``delete``; the object; its diff)."""
 
     revisions: tuple[Revision, ...] = ()
     workloads: tuple[Workload, ...] = ()
     certificate: str = ""
-    differences: tuple[tuple[str, str, str], ...] = field(default=())
+    values: str = ""
+    differences: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def current(self) -> Revision | None:
         return self.revisions[-1] if self.revisions else None
+
+    @property
+    def deployed(self) -> Revision | None:
+        """The newest that Helm brought to an end."""
+        return next((item for item in reversed(self.revisions) if item.status in ("deployed", "superseded")), None)
 
 
 def look(access: Access) -> Seen:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from binder_node import remote
 from binder_node.artifacts.model import Artifact
 from binder_node.changes import Change
 from binder_node.cluster import diff, kube, tls, values
@@ -28,6 +29,9 @@ NAMESPACE_SECONDS = 60.0
 PENDING_SECONDS = 20.0
 # BinderHub asks the registry and the hub anew every few seconds; both are up by now.
 HEALTH_SECONDS = 120.0
+# As whom a trial writes does not matter: it is not kept. What Helm owns may be taken over for that.
+TRIAL = "--dry-run=server --server-side --force-conflicts --field-manager=binder-node"
+TRIAL_SECONDS = 60.0
 # Deployments of the chart without which there is no BinderHub.
 NEEDED = ("binder", "hub", "proxy")
 
@@ -78,15 +82,16 @@ class ReleaseStage:
         """
         access = self._reached()
         found = look(access)
-        current = found.current
-        if current is None or current.pending or current.digest == self.digest:
+        del report
+        deployed = found.deployed
+        if deployed is None or deployed.digest == self.digest:
             return found
         with kube.reached(access, self.node.runtime) as cluster:
             helm = self._helm(cluster)
             new = helm.rendered(self._chart.path, self.composed.values)
-            found = replace(found, differences=tuple(diff.differences(helm.deployed(), new)))
-        del report
-        return found
+            objects, old = helm.deployed(deployed.number)
+        values_diff = diff.values_diff(old, self.composed.values, self.composed.provenance)
+        return replace(found, values=values_diff, differences=tuple(diff.differences(objects, new)))
 
     def changes(self, seen: Seen) -> list[Change]:
         found = []
@@ -110,9 +115,10 @@ class ReleaseStage:
     def _release_changes(self, seen: Seen) -> list[Change]:
         what = f"release {RELEASE} (BinderHub chart {self._chart.version})"
         if seen.current is None:
-            shown = diff.yaml_text(values.shown(self.composed.values))
-            return [Change(STAGE, "create", what, "\n".join(f"+{line}" for line in shown.splitlines()))]
-        whole = [Change(STAGE, "update", f"{what}, revision {seen.current.number} is {seen.current.status}")]
+            return [Change(STAGE, "create", what, diff.values_diff({}, self.composed.values, self.composed.provenance))]
+        whole = [
+            Change(STAGE, "update", f"{what}, revision {seen.current.number} is {seen.current.status}", seen.values)
+        ]
         objects: dict[str, Any] = {"create": "create", "update": "update", "delete": "delete"}
         return whole + [Change(STAGE, objects[action], name, text) for action, name, text in seen.differences]
 
@@ -139,7 +145,7 @@ class ReleaseStage:
         fresh = self._clear(api, report)
         chart, made = self._chart.path, self.composed.values
         with step(report, STAGE, "try the release on the API server"):
-            helm.rendered(chart, made)
+            self._try(helm.rendered(chart, made))
         with step(report, STAGE, f"install BinderHub chart {self._chart.version}"):
             try:
                 helm.upgrade(chart, made, self.digest)
@@ -164,7 +170,23 @@ class ReleaseStage:
                 )
                 continue
             time.sleep(1)
-        return not any(revision.status in ("deployed", "superseded") for revision in seen.revisions)
+        return seen.deployed is None
+
+    def _try(self, objects: Sequence[Mapping[str, Any]]) -> None:
+        """Let the API server check every object with all its admission rules, and keep none: Helm's own trial only
+        renders, so that a refused object would end an upgrade half-way.
+
+        Raises:
+            StepError: it refuses one; says which and why.
+        """
+        # The node's kubectl: nothing to install here, and the objects' secrets go in by stdin.
+        access = self._reached()
+        command = f"{kube.sudo(access)}k3s kubectl apply --namespace {NAMESPACE} --filename - --output name {TRIAL}"
+        body = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        done = remote.run(access, command, timeout=TRIAL_SECONDS, input=body, check=False)
+        if done.code != 0:
+            reason = self._masked(done.stderr.strip()) or f"exit code {done.code}"
+            raise StepError(access.name, "try the release on the API server", reason, "nothing was changed")
 
     def _await_namespace(self, api: Any) -> None:
         from kubernetes.client.exceptions import ApiException

@@ -17,15 +17,16 @@ POLL_SECONDS = 0.5
 # A first start pulls every image of the chart, about 1 GB.
 READY_SECONDS = 600.0
 LOG_LINES = 20
-# Reasons that do not go away by waiting, once they have been there for so long (seconds).
+# Reasons that waiting does not mend, once a pod has had them for so long (seconds).
 HOPELESS = {
     "ErrImageNeverPull": 0.0,
     "InvalidImageName": 0.0,
     "CreateContainerConfigError": 30.0,
     "CrashLoopBackOff": 60.0,
-    "ImagePullBackOff": 120.0,
-    "ErrImagePull": 120.0,
+    "ImagePullBackOff": 60.0,
 }
+# The kubelet says the one while it tries and the other while it waits to try again.
+SAME = {"ErrImagePull": "ImagePullBackOff"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def stuck(pod: Mapping[str, Any]) -> Stuck | None:
         if "waiting" in state:
             reason, message = state["waiting"].get("reason", "Waiting"), state["waiting"].get("message", "")
             if reason not in ("PodInitializing", "ContainerCreating"):
-                return Stuck(name, container["name"], reason, _ended(container) or _short(message))
+                return Stuck(name, container["name"], SAME.get(reason, reason), _ended(container) or _short(message))
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
         return Stuck(name, "", scheduled.get("reason", "Pending"), _short(scheduled.get("message", "")))
@@ -124,7 +125,8 @@ class Waiter:
             StepError: a pod is in a state that waiting does not mend; with its events and last log lines.
             DeadlineError: not all were within ``seconds``; with the same.
         """
-        began, told, since = time.monotonic(), "", dict[tuple[str, str], float]()
+        began, told = time.monotonic(), tuple[str, ...]()
+        since: dict[tuple[str, str], float] = {}
         while True:
             found = [item for item in self._workloads() if item.name in names]
             missing = set(names) - {item.name for item in found}
@@ -132,14 +134,15 @@ class Waiter:
                 return
             waiting = [item for pod in self._pods() if (item := stuck(pod))]
             now = time.monotonic()
-            since = {(item.pod, item.reason): since.get((item.pod, item.reason), now) for item in waiting}
+            since = first_seen(since, waiting, now)
             for item in waiting:
-                if item.reason in HOPELESS and now - since[item.pod, item.reason] >= HOPELESS[item.reason]:
-                    raise StepError(self.name, f"start {item.pod}", self._told(item), self._remedy(item))
+                if now - since.get((item.pod, item.reason), now) >= HOPELESS.get(item.reason, seconds):
+                    raise StepError(self.name, f"start {item.pod}", self._told(item), remedy(item))
             line = _line(found, missing, waiting)
-            if line != told:
-                report(Event("progress", STAGE, line))
-                told = line
+            state = (line.partition(";")[0], *(f"{item.pod} {item.reason}" for item in waiting))
+            if state != told:
+                report(Event("progress", STAGE, self._masked(line)))
+                told = state
             if now - began > seconds:
                 last = self._told(waiting[0]) if waiting else line
                 raise DeadlineError(self.name, "the release's pods", seconds, last, "the same command waits on")
@@ -193,10 +196,23 @@ class Waiter:
                 return [f"  | {line}" for line in str(text).splitlines()]
         return []
 
-    def _remedy(self, item: Stuck) -> str:
-        if "Pull" in item.reason or "Image" in item.reason:
-            return "does the node reach the image's registry? see registry.mirrors in the inventory"
-        return "mend it and run the same command again"
+
+def first_seen(
+    since: Mapping[tuple[str, str], float], waiting: Iterable[Stuck], now: float
+) -> dict[tuple[str, str], float]:
+    """When each pod was first in a hopeless state. A container that crashes runs in between: the pod keeps its time
+    until it is ready or gone."""
+    pods = {item.pod for item in waiting}
+    kept = {key: at for key, at in since.items() if key[0] in pods}
+    fresh = {(item.pod, item.reason): now for item in waiting if item.reason in HOPELESS}
+    return fresh | kept
+
+
+def remedy(item: Stuck) -> str:
+    """What to do about a pod that does not start."""
+    if "Image" in item.reason:
+        return "does the node reach the image's registry? see registry.mirrors in the inventory"
+    return "mend it and run the same command again"
 
 
 def _line(found: Sequence[Workload], missing: Iterable[str], waiting: Sequence[Stuck]) -> str:
