@@ -123,8 +123,8 @@ class Played:
 class PlayedServer(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, context: ssl.SSLContext | None) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, context: ssl.SSLContext | None, address: tuple[str, int]) -> None:
+        super().__init__(address, Handler)
         self.routes: dict[str, Route] = {}
         self.seen: list[Asked] = []
         self.stopped, self.hung_up = threading.Event(), threading.Event()
@@ -136,9 +136,9 @@ class PlayedServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def played(context: ssl.SSLContext | None = None) -> Iterator[Played]:
+def played(context: ssl.SSLContext | None = None, address: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[Played]:
     """A server on a free port of loopback, gone after the block."""
-    server = PlayedServer(context)
+    server = PlayedServer(context, address)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
