@@ -69,6 +69,9 @@ def _stream(access: Access, uploads: Sequence[Upload], report: Reporter, *, own:
                 artifact = upload.artifact
                 what = f"upload {artifact.name} ({artifact.size / 1e6:.0f} MB)"
                 limit = max(LEAST_SECONDS, artifact.size / LEAST_BYTES_A_SECOND)
+                if (real := artifact.path.stat().st_size) != artifact.size:
+                    reason = f"{artifact.path} has {real} bytes, not {artifact.size}"
+                    raise StepError(access.name, what, reason, "run `binder-node artifacts verify`")
                 with step(report, STAGE, what):
                     if not _send(process, upload, limit, access, what):
                         raise _why(access, process, stderr, what)
@@ -113,8 +116,8 @@ def _why(access: Access, process: subprocess.Popen[bytes], stderr: IO[bytes], wh
     try:
         code = process.wait(10)
     except subprocess.TimeoutExpired:
-        # The file is shorter than the artifact said: the other end waits for the rest of it.
-        return StepError(access.name, what, "the file in the cache is not whole", "run `binder-node artifacts verify`")
+        process.kill()
+        code = process.wait()
     stderr.seek(0)
     said = stderr.read().decode("utf-8", "replace").strip()
     if code == remote.SSH_FAILED:
