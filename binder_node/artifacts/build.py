@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from binder_node.artifacts.recipe import Build
@@ -17,6 +18,7 @@ from binder_node.errors import DeadlineError, StepError
 from binder_node.events import Event, Reporter
 
 _TAIL = 30  # lines of Go's output that an error shows
+_WATCH = 0.2  # seconds between two looks at the clock
 _EVERY = 0.5  # seconds between two progress events
 
 
@@ -34,50 +36,78 @@ def go_version(timeout: float = 30.0) -> str:
     return done.stdout.strip()
 
 
-def build(recipe: Build, folder: Path, report: Reporter, deadline: float = 3600.0) -> Path:
+def build(recipe: Build, folder: Path, report: Reporter, halt: threading.Event, deadline: float = 3600.0) -> Path:
     """Build in ``folder`` (empty); returns the program's path.
 
-    ``deadline`` is in seconds, for all commands together. StepError shows the end of Go's output.
+    ``deadline`` is in seconds, for all commands together; ``halt`` ends the build early. StepError shows the end of
+    Go's output.
     """
     out, work = folder / recipe.name, folder / "src"
     work.mkdir()
     ends = time.monotonic() + deadline
     env = {**os.environ, **recipe.env()}
     for argv in recipe.commands(out):
-        _run(recipe, argv, work, env, report, ends, deadline)
+        _run(recipe, argv, work, env, report, halt, ends, deadline)
     return out
 
 
 def _run(
-    recipe: Build, argv: tuple[str, ...], cwd: Path, env: dict[str, str], report: Reporter, ends: float, deadline: float
+    recipe: Build,
+    argv: tuple[str, ...],
+    cwd: Path,
+    env: dict[str, str],
+    report: Reporter,
+    halt: threading.Event,
+    ends: float,
+    deadline: float,
 ) -> None:
     tail: deque[str] = deque(maxlen=_TAIL)
-    expired = threading.Event()
-    process = subprocess.Popen(
-        argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, errors="replace", start_new_session=True,
-    )  # fmt: skip
-
-    def expire() -> None:
-        expired.set()
-        _kill(process)
-
-    timer = threading.Timer(max(0.0, ends - time.monotonic()), expire)
-    timer.start()
-    try:
+    with _guarded(argv, cwd, env, halt, ends) as process:
         _follow(recipe, argv, process, report, tail)
         code = process.wait()
-    finally:
-        timer.cancel()
-        _kill(process)  # nothing may go on compiling after Ctrl-C
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
-    if expired.is_set():
-        raise DeadlineError("here", f"the build of {recipe.name}", deadline, "\n".join(tail) or "no output")
+    said = "\n".join(tail)
+    doing = f"build {recipe.name}: {' '.join(argv[:2])}"
+    if code and halt.is_set():
+        raise StepError("here", doing, "stopped", "run it again: what Go has compiled is kept")
+    if code and time.monotonic() >= ends:
+        remedy = "a machine with more cores, or --source release"
+        raise DeadlineError("here", f"the build of {recipe.name}", deadline, said or "no output", remedy)
     if code:
-        remedy = "the last lines are Go's; a newer Go, or another --source, may do"
-        raise StepError("here", f"build {recipe.name}: {' '.join(argv[:2])}", "\n".join(tail), remedy)
+        raise StepError("here", doing, said, "the last lines are Go's; a newer Go, or another --source, may do")
+
+
+@contextlib.contextmanager
+def _guarded(
+    argv: tuple[str, ...], cwd: Path, env: dict[str, str], halt: threading.Event, ends: float
+) -> Iterator[subprocess.Popen[str]]:
+    """A process, and a thread that ends it with all its children at ``halt`` or when its time is up."""
+    process = subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+
+    def watch() -> None:
+        while process.poll() is None:
+            if halt.wait(_WATCH) or time.monotonic() >= ends:
+                _kill(process)
+
+    watcher = threading.Thread(target=watch, name=f"watch-{argv[1]}", daemon=True)
+    watcher.start()
+    try:
+        with process:
+            try:
+                yield process
+            finally:
+                _kill(process)
+    finally:
+        watcher.join()
 
 
 def _follow(
@@ -94,7 +124,6 @@ def _follow(
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    if process.poll() is not None:
-        return
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -27,10 +27,10 @@ from binder_node.errors import DeadlineError, StepError
 from binder_node.events import Event, Reporter, silent
 
 ENV = "BINDER_NODE_CACHE"
-_CHUNK = 1 << 20
 # What a disk is left with after a download: the rest of the machine writes too.
 _RESERVE = 256 << 20
-_STALE = 24 * 3600
+# Seconds after which nobody is taken to be at work on what lies there.
+_STALE = {"tmp/*": 24 * 3600, "parts/*": 7 * 24 * 3600}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,20 +154,30 @@ class Cache:
             raise StepError("here", f"fetch {what}", reason, remedy)
 
     @contextlib.contextmanager
-    def lock(self, key: str, what: str) -> Iterator[None]:
-        """Hold ``key`` against every thread and process; DeadlineError after ``lock_wait`` seconds."""
+    def lock(self, key: str, what: str, report: Reporter = silent) -> Iterator[None]:
+        """Hold ``key`` against every thread and process; says when it has to wait for ``what``.
+
+        DeadlineError after ``lock_wait`` seconds.
+        """
         import filelock
 
         path = self._folder("locks") / f"{hashed(key)}.lock"
         owner = path.with_suffix(".owner")
+        lock = filelock.FileLock(path)
         try:
-            with filelock.FileLock(path, timeout=self.lock_wait):
-                owner.write_text(f"process {os.getpid()} since {time.strftime('%H:%M:%S')}", encoding="utf-8")
-                yield
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                report(Event("log", "artifacts", f"waiting for {what} ({_read(owner)})"))
+                lock.acquire(timeout=self.lock_wait)
         except filelock.Timeout as error:
-            holder = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
             remedy = "wait for it, or end that process: the lock goes with it"
-            raise DeadlineError("here", what, self.lock_wait, f"{holder} is at it", remedy) from error
+            raise DeadlineError("here", what, self.lock_wait, f"{_read(owner)} is at it", remedy) from error
+        try:
+            owner.write_text(f"process {os.getpid()} since {time.strftime('%H:%M:%S')}", encoding="utf-8")
+            yield
+        finally:
+            lock.release()
 
     # --- keeping ---------------------------------------------------------------------------------------------
 
@@ -181,10 +191,11 @@ class Cache:
             yield Checked(path, path.parent.name, size, good)
 
     def _sweep(self) -> None:
-        for left in self.root.glob("tmp/*"):
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - left.stat().st_mtime > _STALE:
-                    shutil.rmtree(left, ignore_errors=True)
+        for pattern, age in _STALE.items():
+            for left in self.root.glob(pattern):
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - left.stat().st_mtime > age:
+                        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     # --- where things are ------------------------------------------------------------------------------------
 
@@ -213,6 +224,13 @@ class Cache:
 def hashed(key: str) -> str:
     """A file name for a key: the first 32 hex digits of its SHA-256."""
     return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def _read(owner: Path) -> str:
+    try:
+        return owner.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return "another process"
 
 
 def _rest(record: dict[str, object]) -> tuple[str, int, int]:

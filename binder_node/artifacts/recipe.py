@@ -110,6 +110,17 @@ class Bundled:
 Recipe = Release | Build | Local | Bundled
 
 
+def origin(way: Recipe) -> str:
+    """Where it comes from, for people: a URL, module@version, or path."""
+    match way:
+        case Release():
+            return way.download.url
+        case Build():
+            return f"{way.pin.package}@{way.pin.version}"
+        case Local() | Bundled():
+            return str(way.path)
+
+
 @dataclass(frozen=True, slots=True)
 class BundleEntry:
     """What a bundle's manifest says of one artifact; ``file`` is relative to the bundle."""

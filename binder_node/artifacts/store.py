@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from binder_node.artifacts import checksums
-from binder_node.artifacts.bundle import read_manifest
+from binder_node.artifacts.bundle import read_manifest, write_bundle
 from binder_node.artifacts.cache import Cache, Stored, digest, disk
 from binder_node.artifacts.model import Artifact
 from binder_node.artifacts.pins import Pins, SourceName
 from binder_node.artifacts.recipe import (
+    DEFAULT_ORDER,
     Build,
     Bundled,
     BundleEntry,
@@ -26,6 +27,8 @@ from binder_node.artifacts.recipe import (
     Local,
     Recipe,
     Release,
+    origin,
+    platform_key,
     platform_of,
     recipes,
 )
@@ -103,15 +106,14 @@ class Store:
 
     def plan(self, names: Sequence[str]) -> dict[str, tuple[Recipe, ...]]:
         """The ways to each name, best first. InputError names all that have none."""
-        bundle = (self.sources.bundle, self._bundle) if self.sources.bundle else None
         plan = {}
         problems = []
         for name in self.pins.pick(list(names)):
-            pin = self.pins.entries[name]
-            platform = platform_of(pin, self.arch, here())
-            plan[name] = recipes(name, pin, platform, self.sources.wanted, bundle)
+            plan[name] = self._ways(name)
             if not plan[name]:
-                wanted = ", ".join(self.sources.wanted or ("release", "module"))
+                pin = self.pins.entries[name]
+                platform = platform_of(pin, self.arch, here())
+                wanted = ", ".join(self.sources.wanted or pin.sources or DEFAULT_ORDER)
                 wrong = f"{pin.version} for {'/'.join(platform)} is not to be had from: {wanted}"
                 right = "choose another --source, or give it a file in a pins overlay"
                 problems.append(Problem(str(self.pins.overlay or ""), 0, name, wrong, right))
@@ -123,6 +125,43 @@ class Store:
         """Those of ``names`` that :meth:`ensure` would not have to come by."""
         hits = ((name, self._cached(ways, silent)) for name, ways in self.plan(names).items())
         return {name: hit for name, hit in hits if hit is not None}
+
+    def platform(self, name: str) -> str:
+        """The platform that ``name`` is wanted for, as bundles say it: ``amd64``, ``darwin-arm64``, ``any``."""
+        pin = self.pins.entries[name]
+        return "any" if pin.kind == "chart" else platform_key(platform_of(pin, self.arch, here()))
+
+    def describe(self, names: Sequence[str]) -> list[dict[str, object]]:
+        """One row a name: ``name``, ``version``, ``kind``, ``needed``, ``source`` (of the file in the cache, else where
+        :meth:`ensure` would turn first; None: there is no way), ``from`` (a URL, module or path), ``cached``, and when
+        it is, ``sha256``, ``size`` in bytes and ``path``.
+        """
+        rows: list[dict[str, object]] = []
+        for name in self.pins.pick(list(names)):
+            pin, ways = self.pins.entries[name], self._ways(name)
+            row: dict[str, object] = {"name": name, "version": pin.version, "kind": pin.kind, "needed": pin.needed}
+            found = self._hit(ways, silent)
+            way = found[0] if found else next(iter(ways), None)
+            row |= {"source": None, "from": None, "cached": found is not None, "sha256": None, "size": None}
+            if way is not None:
+                row |= {"version": way.version, "source": SOURCE_OF[type(way)], "from": origin(way)}
+            if found is not None:
+                stored = found[1]
+                row |= {"sha256": stored.sha256, "size": stored.size, "path": str(stored.path)}
+            rows.append(row)
+        return rows
+
+    def bundle(self, names: Sequence[str], folder: Path, report: Reporter = silent) -> dict[str, Artifact]:
+        """:meth:`ensure`, and all of it written to ``folder`` for ``--bundle``. Raises as that does, and StepError when
+        the folder cannot be written."""
+        made = self.ensure(names, report)
+        with step(report, STAGE, f"write {len(made)} artifacts to {folder}"):
+            write_bundle(folder, made, {name: self._platform(name) for name in made})
+        return made
+
+    def _platform(self, name: str) -> str:
+        pin = self.pins.entries[name]
+        return "any" if pin.kind == "chart" else platform_key(platform_of(pin, self.arch, here()))
 
     # --- looking ---------------------------------------------------------------------------------------------
 
@@ -136,13 +175,22 @@ class Store:
 
         return go_version()
 
+    def _ways(self, name: str) -> tuple[Recipe, ...]:
+        bundle = (self.sources.bundle, self._bundle) if self.sources.bundle else None
+        pin = self.pins.entries[name]
+        return recipes(name, pin, platform_of(pin, self.arch, here()), self.sources.wanted, bundle)
+
     def _cached(self, ways: Iterable[Recipe], report: Reporter) -> Artifact | None:
         """The first way's file that is in the cache already: what lies here need not be fetched in a better way."""
+        found = self._hit(ways, report)
+        return None if found is None else _artifact(*found)
+
+    def _hit(self, ways: Iterable[Recipe], report: Reporter) -> tuple[Recipe, Stored] | None:
         for way in ways:
             key = self._key(way)
             stored = self.cache.lookup(key, report) if key else None
             if stored is not None:
-                return _artifact(way, stored)
+                return way, stored
         return None
 
     def _key(self, way: Recipe) -> str | None:
@@ -171,7 +219,9 @@ class Store:
     # --- coming by -------------------------------------------------------------------------------------------
 
     def _come_by(self, missing: Mapping[str, tuple[Recipe, ...]], report: Reporter) -> dict[str, Artifact]:
-        from binder_node.artifacts.download import Patience, web
+        from contextlib import closing
+
+        from binder_node.artifacts.download import Patience, Web
 
         # Entries out of one archive go one after the other in one thread: they would only wait for each other.
         lines: dict[object, list[str]] = {}
@@ -180,32 +230,36 @@ class Store:
             lines.setdefault(first.download if isinstance(first, Release) else name, []).append(name)
         halt = threading.Event()
         with (
-            web(self.patience or Patience()) as client,
+            closing(Web(self.patience or Patience(), halt)) as web,
             ThreadPoolExecutor(self.limits.downloads, "fetch") as fetchers,
             ThreadPoolExecutor(1, "build") as builders,
         ):
-            worker = _Worker(self, client, builders, report, halt)
+            worker = _Worker(self, web, report, halt)
             running: list[Future[dict[str, Artifact]]] = []
             for line in lines.values():
                 pool = builders if isinstance(missing[line[0]][0], Build) else fetchers
                 running.append(pool.submit(worker.each, {name: missing[name] for name in line}))
             try:
                 wait(running)
-            except BaseException:
+            except BaseException:  # Ctrl-C: nothing may go on behind the operator's back
                 halt.set()
                 for future in running:
                     future.cancel()
                 raise
+        failures = [error for future in running if (error := future.exception()) is not None]
+        for error in failures[1:]:
+            report(Event("warn", STAGE, str(error)))
+        if failures:
+            raise failures[0]
         return {name: artifact for future in running for name, artifact in future.result().items()}
 
 
-@dataclass
+@dataclass(slots=True)
 class _Worker:
     """What a thread does for one line of artifacts."""
 
     store: Store
     web: Web
-    builders: ThreadPoolExecutor
     report: Reporter
     halt: threading.Event
 
@@ -218,6 +272,8 @@ class _Worker:
             try:
                 return self._make(name, way)
             except StepError as error:
+                if self.halt.is_set():
+                    raise
                 self.report(Event("warn", STAGE, f"{name}: {error}; trying the next source", {"name": name}))
         return self._make(name, ways[-1])
 
@@ -236,7 +292,7 @@ class _Worker:
 
     def _release(self, way: Release) -> Stored:
         cache, download = self.store.cache, way.download
-        with cache.lock(f"download {download.url}", f"another process's download of {download.file}"):
+        with cache.lock(f"download {download.url}", f"another process's download of {download.file}", self.report):
             sha256 = self.store._expected(download) or self._first_use(download)
             key = f"release {way.name} {sha256} {way.member or ''}"
             if (stored := cache.lookup(key, self.report)) is not None:
@@ -266,23 +322,26 @@ class _Worker:
         return sha256
 
     def _download(self, download: Download, sha256: str, key: str, name: str, executable: bool) -> Stored:
+        from binder_node.artifacts.download import Transfer
+
         cache = self.store.cache
         if (stored := cache.lookup(key, self.report)) is not None:
             return stored
         part = cache.part(f"{download.url} {sha256}")
-        self.web.fetch(download, sha256, cache, part, self.report, name)
-        part.with_name(part.name + ".etag").unlink(missing_ok=True)
+        Transfer(self.web, download, sha256, cache, part, self.report, name).run()
         return cache.add(key, name, part, executable=executable, sha256=sha256)
 
     def _build(self, way: Build) -> Stored:
         from binder_node.artifacts.build import build
 
         cache, key = self.store.cache, way.key(self.store._go)
-        with cache.lock(key, f"another process's build of {way.name}"):
+        # One build at a time, over all processes: Go takes every core by itself.
+        with cache.lock("go build", "another build", self.report):
             if (stored := cache.lookup(key, self.report)) is not None:
                 return stored
+            cache.room(0, way.name)
             with cache.scratch() as folder, disk(f"build {way.name}", cache.root):
-                made = build(way, folder, self.report, self.store.limits.build)
+                made = build(way, folder, self.report, self.halt, self.store.limits.build)
                 return cache.add(key, way.name, made, executable=True)
 
     def _copy(self, way: Local | Bundled) -> Stored:
@@ -294,7 +353,7 @@ class _Worker:
         if key is None or not way.path.is_file():
             raise StepError("here", doing, "there is no such file", "mend the path, or make the bundle again")
         cache = self.store.cache
-        with cache.lock(key, f"another process's copy of {way.name}"):
+        with cache.lock(key, f"another process's copy of {way.name}", self.report):
             if (stored := cache.lookup(key, self.report)) is not None:
                 return stored
             cache.room(way.path.stat().st_size, way.name)
