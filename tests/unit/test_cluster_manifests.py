@@ -1,0 +1,109 @@
+"""What K3s keeps in the cluster: exact objects, and who may connect where."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from binder_node.cluster.manifests import manifests, outward
+from tests.unit.host_samples import ADDRESS, other_spec, sample_spec
+
+
+def objects(address: str = ADDRESS) -> dict[str, Any]:
+    found = YAML(typ="safe").load_all(manifests(sample_spec(), address))
+    return {f"{item['kind']} {item['metadata']['name']}": item for item in found}
+
+
+def test_the_objects() -> None:
+    assert list(objects()) == [
+        "Namespace binder",
+        "PriorityClass binder-core",
+        "Service registry",
+        "EndpointSlice registry-node",
+        "NetworkPolicy builds",
+    ]
+
+
+def test_the_registry_is_a_service_for_the_nodes_reading_half() -> None:
+    found = objects()
+    assert found["Service registry"]["spec"] == {
+        "ports": [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": 5001}]
+    }
+    piece = found["EndpointSlice registry-node"]
+    assert piece["metadata"]["labels"]["kubernetes.io/service-name"] == "registry"
+    assert piece["ports"] == [{"name": "http", "protocol": "TCP", "port": 5001}]
+    assert piece["endpoints"] == [{"addresses": [ADDRESS], "conditions": {"ready": True}}]
+
+
+def test_a_plan_without_a_machine_has_no_endpoint_yet() -> None:
+    assert objects("")["EndpointSlice registry-node"]["endpoints"] == []
+
+
+def test_nothing_connects_to_build_pods_and_they_only_outward() -> None:
+    policy = objects()["NetworkPolicy builds"]["spec"]
+    assert policy["podSelector"] == {"matchLabels": {"component": "binderhub-build"}}
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["ingress"] == []
+    names, away = policy["egress"]
+    assert names == {
+        "to": [
+            {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+                "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+            }
+        ],
+        "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
+    }
+    assert [away] == outward(sample_spec(), ADDRESS)
+    ports = [80, 443, 873, 1094, 1095, 4001, 9418, 16286]
+    assert away["ports"] == [{"protocol": "TCP", "port": port} for port in ports]
+
+
+def allowed(target: str) -> bool:
+    (rule,) = outward(sample_spec(), ADDRESS)
+    block = rule["to"][0]["ipBlock"]
+    address = IPv4Address(target)
+    return address in IPv4Network(block["cidr"]) and not any(address in IPv4Network(no) for no in block["except"])
+
+
+@pytest.mark.parametrize("target", ["140.82.121.3", "1.1.1.1", "198.18.7.1", "198.19.255.255", "172.32.0.1"])
+def test_the_outside_is_reached(target: str) -> None:
+    assert allowed(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        ADDRESS,  # the node itself
+        "169.254.169.254",  # the metadata service
+        "10.42.0.7",  # a pod
+        "10.43.0.1",  # the API server's Service
+        "10.10.0.2",  # a build step
+        "10.0.0.1",
+        "172.31.255.255",
+        "192.168.1.1",
+        "100.100.100.200",
+        "127.0.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+    ],
+)
+def test_the_inside_is_not(target: str) -> None:
+    assert not allowed(target)
+
+
+def test_the_nodes_own_networks_are_closed_wherever_they_are() -> None:
+    spec = sample_spec(kubernetes={"pod_network": "203.1.0.0/16", "service_network": "203.2.0.0/16"})
+    (rule,) = outward(spec, ADDRESS)
+    assert {"203.1.0.0/16", "203.2.0.0/16"} <= set(rule["to"][0]["ipBlock"]["except"])
+
+
+def test_each_exception_lies_within_the_block() -> None:
+    """Kubernetes refuses a policy otherwise."""
+    for spec in (sample_spec(), other_spec()):
+        (rule,) = outward(spec, ADDRESS)
+        closed = [IPv4Network(one) for one in rule["to"][0]["ipBlock"]["except"]]
+        assert all(not one.overlaps(other) for one in closed for other in closed if one is not other)
