@@ -76,7 +76,7 @@ class LocalProvider(Model):
     )
     address: IPv4Address = Field(IPv4Address("198.18.0.20"), description="The machine's own address in `network`.")
     disk_image: Quantity | None = Field(
-        None, description="Give the state folder a loop-mounted disk of this size, as a small data disk would be."
+        None, description="Size of the machine's disk, a sparse file on this computer. Default: `machine.disk`."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -29,10 +30,14 @@ pytestmark = [
 ]
 
 
+NETWORK = "198.18.61"
+BRIDGE = "bn-" + hashlib.sha256(f"{NETWORK}.0/24".encode()).hexdigest()[:8]
+
+
 @pytest.fixture
 def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalMachine]:
     monkeypatch.setenv("BINDER_NODE_LOCAL_DIR", str(tmp_path / "machines"))
-    home = make_home(tmp_path, "prov", "198.18.61")
+    home = make_home(tmp_path, "prov", NETWORK)
     runtime = tmp_path / "run"
     runtime.mkdir()
     made = LocalMachine(Node(load(home.inventory), generate(), {}, {}, runtime))
@@ -41,16 +46,20 @@ def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalM
 
 
 def traces() -> dict[str, object]:
-    """All that a machine could leave behind on this computer."""
+    """All that the machine could leave behind on this computer, where other machines come and go meanwhile."""
+    own = {"vb-prov", BRIDGE}
 
     def shown(*argv: str) -> str:
         return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
     return {
         "mounts": [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if "/prov/" in line],
-        "links": sorted(link["ifname"] for link in json.loads(shown("ip", "-j", "link"))),
+        "links": sorted(own & {link["ifname"] for link in json.loads(shown("ip", "-j", "link"))}),
         "addresses": sorted(
-            entry["local"] for link in json.loads(shown("ip", "-j", "address")) for entry in link["addr_info"]
+            entry["local"]
+            for link in json.loads(shown("ip", "-j", "address"))
+            for entry in link["addr_info"]
+            if entry["local"].startswith(f"{NETWORK}.")
         ),
         "loops": [line for line in shown("losetup", "-l", "-n", "-O", "BACK-FILE").splitlines() if "/prov/" in line],
         "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*/binder-node-local-prov")),
@@ -71,7 +80,9 @@ def processes_of(name: str) -> list[str]:
 
 def test_made_strict_from_the_first_connection_and_gone_without_a_trace(provider: LocalMachine) -> None:
     before = traces()
+    assert not any(before.values())
     provider.apply(provider.inspect(silent), silent)
+    assert all(traces().values())
     seen = provider.inspect(silent)
     assert provider.changes(seen) == []
     access = provider.access(seen)

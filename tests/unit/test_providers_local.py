@@ -81,7 +81,7 @@ def test_the_machine_is_booted_with_its_state_on_a_plain_folder(spec: Spec) -> N
         "--console=pipe",
         f"--network-bridge={bridge_name(spec)}",
         "--bind=/dev/kmsg",
-        "--bind=/m/demo/state:/var/lib/binder-node",
+        "--bind=/m/demo/disk/state:/var/lib/binder-node",
     ]
     assert len(bridge_name(spec)) <= 15
 

@@ -111,24 +111,23 @@ def drop_bridge(spec: Spec) -> None:
 
 
 def make_disk(spec: Spec, folders: Folders) -> None:
-    """The state folder, on a loop-mounted disk of its own when the Spec gives it one."""
-    folders.state.mkdir(parents=True, exist_ok=True)
-    size = local(spec).disk_image
-    if size is None or is_mounted(folders.state):
+    """The machine's disk: a sparse file of the Spec's size, so that percentages of it are the machine's own."""
+    folders.disk.mkdir(parents=True, exist_ok=True)
+    if is_mounted(folders.disk):
         return
-    if not folders.disk.exists():
-        scratch = folders.disk.with_suffix(".part")
+    if not folders.image.exists():
+        scratch = folders.image.with_suffix(".part")
         with scratch.open("wb") as image:
-            image.truncate(int(size))
-        call(spec.name, "format the data disk", "mkfs.xfs", "-q", "-f", str(scratch))
-        scratch.rename(folders.disk)
+            image.truncate(spec.state_disk)
+        call(spec.name, "format the disk", "mkfs.xfs", "-q", "-f", str(scratch))
+        scratch.rename(folders.image)
     # `mount -o loop` sets autoclear: the loop device goes with its mount.
-    call(spec.name, "mount the data disk", "mount", "-o", "loop", str(folders.disk), str(folders.state))
+    call(spec.name, "mount the disk", "mount", "-o", "loop", str(folders.image), str(folders.disk))
 
 
 def make_root(spec: Spec, folders: Folders, lower: Path, node: Node) -> None:
     """The overlay over the cached root, with the machine's own files in it."""
-    for folder in (folders.upper, folders.work, folders.root):
+    for folder in (folders.upper, folders.work, folders.state, folders.root):
         folder.mkdir(parents=True, exist_ok=True)
     if not is_mounted(folders.root):
         options = f"lowerdir={lower},upperdir={folders.upper},workdir={folders.work}"

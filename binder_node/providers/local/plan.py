@@ -69,29 +69,32 @@ class Folders:
     base: Path
 
     @property
+    def image(self) -> Path:
+        """The machine's disk, sparse: all that it writes is in this one file, and goes with it at once."""
+        return self.base / "disk.img"
+
+    @property
+    def disk(self) -> Path:
+        """Mount point of ``image``."""
+        return self.base / "disk"
+
+    @property
     def upper(self) -> Path:
-        return self.base / "upper"
+        return self.disk / "upper"
 
     @property
     def work(self) -> Path:
-        return self.base / "work"
+        return self.disk / "work"
+
+    @property
+    def state(self) -> Path:
+        """What is bound at the Spec's state folder. Not on the overlay: containerd's own may have none below them."""
+        return self.disk / "state"
 
     @property
     def root(self) -> Path:
         """Mount point of the overlay: the machine's ``/``."""
         return self.base / "root"
-
-    @property
-    def state(self) -> Path:
-        """What is bound at the Spec's state folder: a plain folder, or the mount of ``disk``.
-
-        Not on the overlay: containerd's own overlays may not have an overlay below them.
-        """
-        return self.base / "state"
-
-    @property
-    def disk(self) -> Path:
-        return self.base / "disk.img"
 
     @property
     def record(self) -> Path:
