@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any
 
-from binder_node.cluster.values import revealed, secret_texts, shown
+from binder_node.cluster.values import flat, revealed, secret_texts, sensitive, shown
 from binder_node.secrets.masked import MASK
 
 Object = Mapping[str, Any]
@@ -77,9 +77,6 @@ def _sorted(value: Any) -> Any:
 
 # --- values --------------------------------------------------------------------------------------------------------
 
-# Parts of names under which an operator's own files may hold secrets.
-SENSITIVE = ("password", "secret", "token", "apikey", "api_key", "privatekey", "private_key", "credential")
-
 
 def values_diff(old: Mapping[str, Any], new: Mapping[str, Any], provenance: Mapping[str, str]) -> str:
     """Which values change, one ``- key: value`` or ``+ key: value  (layer)`` a line; empty when none does.
@@ -90,7 +87,7 @@ def values_diff(old: Mapping[str, Any], new: Mapping[str, Any], provenance: Mapp
     lines = []
     for path in sorted(before.keys() | after.keys()):
         was, will = before.get(path), after.get(path)
-        hidden = _holds_secret(will) or _sensitive(path)
+        hidden = _hidden(path, will)
         if revealed(was) == revealed(will) and (path in before) == (path in after):
             continue
         if path in before:
@@ -100,21 +97,8 @@ def values_diff(old: Mapping[str, Any], new: Mapping[str, Any], provenance: Mapp
     return "\n".join(lines)
 
 
-def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Leaves by dotted key; a list is a leaf."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        here = f"{path}.{name}" if path else str(name)
-        found |= flat(value, here) if isinstance(value, Mapping) and value else {here: value}
-    return found
-
-
-def _sensitive(path: str) -> bool:
-    return any(part in path.lower() for part in SENSITIVE)
-
-
-def _holds_secret(value: Any) -> bool:
-    return next(secret_texts(value), None) is not None
+def _hidden(path: str, value: Any) -> bool:
+    return sensitive(path) or any(True for _ in secret_texts({path: value}))
 
 
 def _value(value: Any, hidden: bool) -> str:

@@ -112,9 +112,10 @@ def environment(home: Path) -> Mapping[str, str]:
     return kept | {name: str(home) for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
 
 
-def masked(text: str, values: Any) -> str:
+def masked(text: str, *values: Values | None) -> str:
     """``text`` without the secrets in ``values``: a schema's error quotes what it refuses."""
-    for secret in sorted(set(secret_texts(values)), key=len, reverse=True):
+    secrets = {secret for given in values for secret in secret_texts(given or {})}
+    for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return text
 

@@ -83,15 +83,20 @@ class ReleaseStage:
         access = self._reached()
         found = look(access)
         del report
-        deployed = found.deployed
-        if deployed is None or deployed.digest == self.digest:
+        current, deployed = found.current, found.deployed
+        # Over a revision that is pending Helm does not even render.
+        if current is None or current.pending or deployed is None or deployed.digest == self.digest:
             return found
         with kube.reached(access, self.node.runtime) as cluster:
             helm = self._helm(cluster)
             new = helm.rendered(self._chart.path, self.composed.values)
             objects, old = helm.deployed(deployed.number)
         values_diff = diff.values_diff(old, self.composed.values, self.composed.provenance)
-        return replace(found, values=values_diff, differences=tuple(diff.differences(objects, new)))
+        differences = [
+            (action, name, masked(text, old, self.composed.values))
+            for action, name, text in diff.differences(objects, new)
+        ]
+        return replace(found, values=values_diff, differences=tuple(differences))
 
     def changes(self, seen: Seen) -> list[Change]:
         found = []

@@ -257,13 +257,42 @@ def _with(value: Any, of: Any) -> Any:
     return [_with(item, of) for item in value] if isinstance(value, list) else value
 
 
+# Parts of names under which an operator's own files may hold secrets.
+SENSITIVE = ("password", "secret", "token", "apikey", "api_key", "privatekey", "private_key", "credential")
+# A shorter text is no secret worth the name, and would be found everywhere.
+SHORTEST = 6
+
+
 def secret_texts(values: Any) -> Iterator[str]:
-    """Every secret in ``values``, for masking what others say about them."""
-    if isinstance(value := values, Masked):
-        yield value.reveal()
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from secret_texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from secret_texts(item)
+    """Every secret in ``values``, for masking what others say about them: ours, and what stands in an operator's file
+    (or in values that Helm kept) under a name that says so."""
+    for path, leaf in flat(values).items():
+        yield from _texts(leaf, sensitive(path))
+
+
+def _texts(leaf: Any, named: bool) -> Iterator[str]:
+    if isinstance(leaf, Masked):
+        yield leaf.reveal()
+    elif isinstance(leaf, str) and named and len(leaf) >= SHORTEST:
+        yield leaf
+    elif isinstance(leaf, list):
+        for item in leaf:
+            yield from secret_texts(item) if isinstance(item, dict) else _texts(item, named)
+
+
+def sensitive(path: str) -> bool:
+    """Whether what stands under a dotted key is likely to be secret."""
+    return any(part in path.lower() for part in SENSITIVE)
+
+
+def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Leaves by dotted key; a list is a leaf.
+
+    >>> flat({"a": {"b": 1, "c": {}}, "d": [2]})
+    {'a.b': 1, 'a.c': {}, 'd': [2]}
+    """
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        here = f"{path}.{name}" if path else str(name)
+        found |= flat(value, here) if isinstance(value, Mapping) and value else {here: value}
+    return found
