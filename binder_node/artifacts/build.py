@@ -28,7 +28,9 @@ def go_version(timeout: float = 30.0) -> str:
     if shutil.which("go") is None:
         raise StepError("here", step, "no `go` command is on the path", remedy)
     try:
-        done = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, timeout=timeout, check=False)
+        # Where no go.mod can ask for another toolchain.
+        argv = ["go", "env", "GOVERSION"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False, cwd="/")
     except subprocess.TimeoutExpired as error:
         raise DeadlineError("here", "go env GOVERSION", timeout, remedy=remedy) from error
     if done.returncode:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from binder_node.artifacts.cache import digest
 from binder_node.artifacts.model import Artifact
 from binder_node.artifacts.recipe import BundleEntry
 from binder_node.errors import InputError, Problem, StepError
@@ -29,7 +30,7 @@ def read_manifest(folder: Path) -> dict[str, BundleEntry]:
         entries = {name: BundleEntry(**{"name": name, **entry}) for name, entry in raw["artifacts"].items()}
     except OSError as error:
         raise InputError(Problem(str(path), 0, "", f"cannot be read: {error.strerror}", remedy)) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(Problem(str(path), 0, "", f"is no bundle's manifest: {error}", remedy)) from error
     outside = [entry for entry in entries.values() if Path(entry.file).name != entry.file]
     if outside:
@@ -60,6 +61,9 @@ def write_bundle(
         for name, art in artifacts.items():
             fresh = folder / f".{name}.new"
             shutil.copyfile(art.path, fresh)
+            if digest(fresh) != art.sha256:
+                fresh.unlink()
+                raise _wrong(folder, art)
             fresh.chmod(0o644)
             fresh.replace(folder / name)
         fresh = folder / f".{MANIFEST}.new"
@@ -71,3 +75,11 @@ def write_bundle(
     except OSError as error:
         raise StepError("here", f"write the bundle {folder}", str(error), "give a folder with room for it") from error
     return entries
+
+
+def _wrong(folder: Path, artifact: Artifact) -> StepError:
+    doing = f"write the bundle {folder}"
+    if artifact.drop_if_damaged():
+        reason = f"{artifact.name} was damaged in the cache; it was removed"
+        return StepError("here", doing, reason, "run the same command again: it is made anew")
+    return StepError("here", doing, f"{artifact.name} was damaged on its way there", "check that disk")

@@ -18,17 +18,24 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from binder_node.errors import DeadlineError, StepError
 from binder_node.events import Event, Reporter, silent
 
+if TYPE_CHECKING:
+    import filelock
+
 ENV = "BINDER_NODE_CACHE"
 # What a disk is left with after a download: the rest of the machine writes too.
 _RESERVE = 256 << 20
+# Seconds between two looks whether to go on waiting for a lock.
+_LOOK = 0.2
 # Seconds after which nobody is taken to be at work on what lies there.
 _STALE = {"tmp/*": 24 * 3600, "parts/*": 7 * 24 * 3600}
 
@@ -128,8 +135,12 @@ class Cache:
                 os.fsync(file.fileno())
             target = self._object(sha256, name)
             target.parent.mkdir(parents=True, exist_ok=True)
-            source.replace(target)
-            _fsync_folder(target.parent)
+            if target.exists() and digest(target) == sha256:
+                # Others know this file by its inode and time: a link into the cache would look changed ever again.
+                source.unlink()
+            else:
+                source.replace(target)
+                _fsync_folder(target.parent)
             return self._remember(key, target, sha256)
 
     @contextlib.contextmanager
@@ -154,10 +165,12 @@ class Cache:
             raise StepError("here", f"fetch {what}", reason, remedy)
 
     @contextlib.contextmanager
-    def lock(self, key: str, what: str, report: Reporter = silent) -> Iterator[None]:
+    def lock(
+        self, key: str, what: str, report: Reporter = silent, halt: threading.Event | None = None
+    ) -> Iterator[None]:
         """Hold ``key`` against every thread and process; says when it has to wait for ``what``.
 
-        DeadlineError after ``lock_wait`` seconds.
+        DeadlineError after ``lock_wait`` seconds, StepError once ``halt`` is set while it waits.
         """
         import filelock
 
@@ -165,19 +178,30 @@ class Cache:
         owner = path.with_suffix(".owner")
         lock = filelock.FileLock(path)
         try:
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                report(Event("log", "artifacts", f"waiting for {what} ({_read(owner)})"))
-                lock.acquire(timeout=self.lock_wait)
-        except filelock.Timeout as error:
-            remedy = "wait for it, or end that process: the lock goes with it"
-            raise DeadlineError("here", what, self.lock_wait, f"{_read(owner)} is at it", remedy) from error
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            report(Event("log", "artifacts", f"waiting for {what} ({_read(owner)})"))
+            self._wait(lock, owner, what, halt or threading.Event())
         try:
             owner.write_text(f"process {os.getpid()} since {time.strftime('%H:%M:%S')}", encoding="utf-8")
             yield
         finally:
             lock.release()
+
+    def _wait(self, lock: filelock.BaseFileLock, owner: Path, what: str, halt: threading.Event) -> None:
+        import filelock
+
+        ends = time.monotonic() + self.lock_wait
+        while time.monotonic() < ends:
+            try:
+                lock.acquire(timeout=min(_LOOK, self.lock_wait))
+            except filelock.Timeout:
+                if halt.is_set():
+                    raise StepError("here", f"wait for {what}", "stopped", "run it again") from None
+            else:
+                return
+        remedy = "wait for it, or end that process: the lock goes with it"
+        raise DeadlineError("here", what, self.lock_wait, f"{_read(owner)} is at it", remedy)
 
     # --- keeping ---------------------------------------------------------------------------------------------
 
@@ -185,7 +209,10 @@ class Cache:
         """Hash every file; one that is not what its folder says is removed. Also sweeps what dead processes left."""
         self._sweep()
         for path in sorted(self.root.glob("sha256/??/*/*")):
-            size, good = path.stat().st_size, digest(path) == path.parent.name
+            try:
+                size, good = path.stat().st_size, digest(path) == path.parent.name
+            except FileNotFoundError:  # another process removed it
+                continue
             if not good:
                 path.unlink(missing_ok=True)
             yield Checked(path, path.parent.name, size, good)
@@ -209,9 +236,11 @@ class Cache:
         seen = path.stat()
         stored = Stored(path, sha256, seen.st_size, seen.st_mtime_ns)
         record = {**asdict(stored), "path": None, "name": path.name, "key": key}
-        with tempfile.NamedTemporaryFile("w", dir=self._folder("keys"), delete=False, encoding="utf-8") as file:
-            json.dump(record, file)
-        Path(file.name).replace(self._record(key))
+        keys = self._folder("keys")
+        with disk(f"keep {path.name} in the cache", self.root), self.scratch() as folder:
+            fresh = folder / "record"
+            fresh.write_text(json.dumps(record), encoding="utf-8")
+            fresh.replace(keys / self._record(key).name)
         return stored
 
     def _folder(self, name: str) -> Path:

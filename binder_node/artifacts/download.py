@@ -95,7 +95,9 @@ class Web:
         while True:
             try:
                 return attempt()
-            except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            except httpx.InvalidURL as error:
+                raise StepError("here", doing, str(error), "mend the url in the pins") from error
+            except (httpx.RequestError, httpx.HTTPStatusError) as error:
                 now = progress()
                 left, had = (self.patience.attempts, now) if now > had else (left - 1, had)
                 if left <= 0:
@@ -103,7 +105,7 @@ class Web:
                 if self.halt.wait(self.patience.pause * 2 ** (self.patience.attempts - left)):
                     raise StepError("here", doing, "stopped", "run it again: it goes on from there") from error
 
-    def _explained(self, doing: str, error: httpx.TransportError | httpx.HTTPStatusError) -> StepError:
+    def _explained(self, doing: str, error: httpx.RequestError | httpx.HTTPStatusError) -> StepError:
         import httpx
 
         url = str(error.request.url)

@@ -155,11 +155,13 @@ def recipes(
 
     ``order`` is the operator's choice and every way in it counts; without it the pin's own, then release before
     module, and only the first way counts, since a build of minutes should not begin because a download failed. A
-    local file is an overlay's explicit word and always comes first.
+    local file is an overlay's explicit word: only a bundle, where one is given, comes before it.
     """
-    if pin.file is not None:
-        return (Local(name, pin.version, pin.kind, pin.file.path, pin.file.sha256),)
     wanted = tuple(order or pin.sources or DEFAULT_ORDER)
+    if pin.file is not None:
+        local = Local(name, pin.version, pin.kind, pin.file.path, pin.file.sha256)
+        bundled = _recipe("bundle", name, pin, platform, bundle) if "bundle" in wanted else None
+        return (local,) if bundled is None else (bundled, local)
     found = [recipe for source in wanted if (recipe := _recipe(source, name, pin, platform, bundle)) is not None]
     return tuple(found if order else found[:1])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform as machine
 import sys
-import tarfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from binder_node.artifacts import checksums
 from binder_node.artifacts.bundle import read_manifest, write_bundle
-from binder_node.artifacts.cache import Cache, Stored, digest, disk
+from binder_node.artifacts.cache import Cache, Stored
 from binder_node.artifacts.model import Artifact
 from binder_node.artifacts.pins import Pins, SourceName
 from binder_node.artifacts.recipe import (
@@ -32,14 +31,13 @@ from binder_node.artifacts.recipe import (
     platform_of,
     recipes,
 )
-from binder_node.errors import InputError, Problem, StepError
+from binder_node.artifacts.worker import SOURCE_OF, STAGE, Worker, made
+from binder_node.errors import BinderNodeError, InputError, Problem, StepError
 from binder_node.events import Event, Reporter, silent, step
 
 if TYPE_CHECKING:
     from binder_node.artifacts.download import Patience, Web
 
-STAGE = "artifacts"
-SOURCE_OF: Mapping[type, SourceName] = {Release: "release", Build: "module", Local: "file", Bundled: "bundle"}
 _ARCH = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -116,6 +114,8 @@ class Store:
                 wanted = ", ".join(self.sources.wanted or pin.sources or DEFAULT_ORDER)
                 wrong = f"{pin.version} for {'/'.join(platform)} is not to be had from: {wanted}"
                 right = "choose another --source, or give it a file in a pins overlay"
+                if "bundle" in self.sources.wanted:
+                    right = "make the bundle with this version of binder-node and the same --pins"
                 problems.append(Problem(str(self.pins.overlay or ""), 0, name, wrong, right))
         if problems:
             raise InputError(*problems)
@@ -156,12 +156,8 @@ class Store:
         the folder cannot be written."""
         made = self.ensure(names, report)
         with step(report, STAGE, f"write {len(made)} artifacts to {folder}"):
-            write_bundle(folder, made, {name: self._platform(name) for name in made})
+            write_bundle(folder, made, {name: self.platform(name) for name in made})
         return made
-
-    def _platform(self, name: str) -> str:
-        pin = self.pins.entries[name]
-        return "any" if pin.kind == "chart" else platform_key(platform_of(pin, self.arch, here()))
 
     # --- looking ---------------------------------------------------------------------------------------------
 
@@ -170,7 +166,8 @@ class Store:
         return read_manifest(self.sources.bundle) if self.sources.bundle else {}
 
     @cached_property
-    def _go(self) -> str:
+    def go(self) -> str:
+        """The local toolchain's version. StepError if there is none."""
         from binder_node.artifacts.build import go_version
 
         return go_version()
@@ -183,25 +180,25 @@ class Store:
     def _cached(self, ways: Iterable[Recipe], report: Reporter) -> Artifact | None:
         """The first way's file that is in the cache already: what lies here need not be fetched in a better way."""
         found = self._hit(ways, report)
-        return None if found is None else _artifact(*found)
+        return None if found is None else made(*found)
 
     def _hit(self, ways: Iterable[Recipe], report: Reporter) -> tuple[Recipe, Stored] | None:
         for way in ways:
-            key = self._key(way)
+            key = self.key(way)
             stored = self.cache.lookup(key, report) if key else None
             if stored is not None:
                 return way, stored
         return None
 
-    def _key(self, way: Recipe) -> str | None:
+    def key(self, way: Recipe) -> str | None:
         """What the cache knows the result by; None when that cannot be known yet."""
         match way:
             case Release():
-                sha256 = self._expected(way.download)
+                sha256 = self.expected(way.download)
                 return None if sha256 is None else f"release {way.name} {sha256} {way.member or ''}"
             case Build():
                 try:
-                    return way.key(self._go)
+                    return way.key(self.go)
                 except StepError:
                     return None  # no Go here: another way may be cached, else the build itself says so
             case Bundled():
@@ -211,9 +208,10 @@ class Store:
                     seen = way.path.stat()
                 except OSError:
                     return None
-                return f"file {way.path} {seen.st_size} {seen.st_mtime_ns} {seen.st_ino} {way.sha256 or ''}"
+                return f"file {way.name} {way.kind} {way.path} {seen.st_size} {seen.st_mtime_ns} {seen.st_ino} {way.sha256 or ''}"
 
-    def _expected(self, download: Download) -> str | None:
+    def expected(self, download: Download) -> str | None:
+        """The digest that the pins or ``pins.lock`` name."""
         return download.sha256 or checksums.read_lock(self.pins.lock).get(download.url)
 
     # --- coming by -------------------------------------------------------------------------------------------
@@ -234,7 +232,7 @@ class Store:
             ThreadPoolExecutor(self.limits.downloads, "fetch") as fetchers,
             ThreadPoolExecutor(1, "build") as builders,
         ):
-            worker = _Worker(self, web, report, halt)
+            worker = Worker(self, web, report, halt)
             running: list[Future[dict[str, Artifact]]] = []
             for line in lines.values():
                 pool = builders if isinstance(missing[line[0]][0], Build) else fetchers
@@ -251,140 +249,8 @@ class Store:
             report(Event("warn", STAGE, str(error)))
         if failures:
             raise failures[0]
+        errors = [error for future in running if (error := future.exception()) is not None]
+        for error in errors[1:]:
+            if isinstance(error, BinderNodeError):
+                report(Event("warn", STAGE, str(error)))
         return {name: artifact for future in running for name, artifact in future.result().items()}
-
-
-@dataclass(slots=True)
-class _Worker:
-    """What a thread does for one line of artifacts."""
-
-    store: Store
-    web: Web
-    report: Reporter
-    halt: threading.Event
-
-    def each(self, line: Mapping[str, tuple[Recipe, ...]]) -> dict[str, Artifact]:
-        return {name: self._one(name, ways) for name, ways in line.items()}
-
-    def _one(self, name: str, ways: tuple[Recipe, ...]) -> Artifact:
-        """Try each way; a failure is a warning as long as there is another way."""
-        for way in ways[:-1]:
-            try:
-                return self._make(name, way)
-            except StepError as error:
-                if self.halt.is_set():
-                    raise
-                self.report(Event("warn", STAGE, f"{name}: {error}; trying the next source", {"name": name}))
-        return self._make(name, ways[-1])
-
-    def _make(self, name: str, way: Recipe) -> Artifact:
-        source = SOURCE_OF[type(way)]
-        with step(self.report, STAGE, f"{name} {way.version}", name=name, source=source) as told:
-            match way:
-                case Release():
-                    stored = self._release(way)
-                case Build():
-                    stored = self._build(way)
-                case Local() | Bundled():
-                    stored = self._copy(way)
-            told |= {"sha256": stored.sha256, "size": stored.size}
-            return _artifact(way, stored)
-
-    def _release(self, way: Release) -> Stored:
-        cache, download = self.store.cache, way.download
-        with cache.lock(f"download {download.url}", f"another process's download of {download.file}", self.report):
-            sha256 = self.store._expected(download) or self._first_use(download)
-            key = f"release {way.name} {sha256} {way.member or ''}"
-            if (stored := cache.lookup(key, self.report)) is not None:
-                return stored
-            executable = way.kind == "binary"
-            if way.member is None:
-                return self._download(download, sha256, key, way.name, executable)
-            archive = self._download(download, sha256, f"archive {sha256}", download.file, executable=False)
-            with cache.scratch() as folder, disk(f"unpack {download.file}", cache.root):
-                return cache.add(key, way.name, extract(archive.path, way.member, folder), executable=executable)
-
-    def _first_use(self, download: Download) -> str:
-        """Ask the vendor's list, and remember what it said."""
-        sha256 = self.web.digest_of(download)
-        path = self.store.pins.lock
-        with self.store.cache.lock(f"lock file {path}", f"another process's change to {path}"):
-            digests = checksums.read_lock(path) | {download.url: sha256}
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                fresh = path.with_name(path.name + ".new")
-                fresh.write_text(checksums.render_lock(digests), encoding="utf-8")
-                fresh.replace(path)
-            except OSError as error:
-                raise StepError(
-                    "here", f"remember the digest of {download.file}", str(error), f"make {path} writable"
-                ) from error
-        return sha256
-
-    def _download(self, download: Download, sha256: str, key: str, name: str, executable: bool) -> Stored:
-        from binder_node.artifacts.download import Transfer
-
-        cache = self.store.cache
-        if (stored := cache.lookup(key, self.report)) is not None:
-            return stored
-        part = cache.part(f"{download.url} {sha256}")
-        Transfer(self.web, download, sha256, cache, part, self.report, name).run()
-        return cache.add(key, name, part, executable=executable, sha256=sha256)
-
-    def _build(self, way: Build) -> Stored:
-        from binder_node.artifacts.build import build
-
-        cache, key = self.store.cache, way.key(self.store._go)
-        # One build at a time, over all processes: Go takes every core by itself.
-        with cache.lock("go build", "another build", self.report):
-            if (stored := cache.lookup(key, self.report)) is not None:
-                return stored
-            cache.room(0, way.name)
-            with cache.scratch() as folder, disk(f"build {way.name}", cache.root):
-                made = build(way, folder, self.report, self.halt, self.store.limits.build)
-                return cache.add(key, way.name, made, executable=True)
-
-    def _copy(self, way: Local | Bundled) -> Stored:
-        """Into the cache, so that what was verified stays what it was whatever happens to the original."""
-        import shutil
-
-        doing = f"take {way.name} from {way.path}"
-        key = self.store._key(way)
-        if key is None or not way.path.is_file():
-            raise StepError("here", doing, "there is no such file", "mend the path, or make the bundle again")
-        cache = self.store.cache
-        with cache.lock(key, f"another process's copy of {way.name}", self.report):
-            if (stored := cache.lookup(key, self.report)) is not None:
-                return stored
-            cache.room(way.path.stat().st_size, way.name)
-            with cache.scratch() as folder, disk(doing, cache.root):
-                copy = folder / way.name
-                shutil.copyfile(way.path, copy)
-                seen = digest(copy)
-                if way.sha256 is not None and seen != way.sha256:
-                    reason = f"wrong digest: it has sha256 {seen}, expected {way.sha256}"
-                    raise StepError("here", doing, reason, "the file was damaged or changed: fetch or bundle it again")
-                return cache.add(key, way.name, copy, executable=way.kind == "binary", sha256=seen)
-
-
-def extract(archive: Path, member: str, folder: Path) -> Path:
-    """Take the regular file ``member`` (a leading ``./`` does not count) out of a tar archive into ``folder``."""
-    import shutil
-
-    doing, remedy = f"unpack {archive.name}", "the pin's member is wrong for this version"
-    try:
-        with tarfile.open(archive, "r:*") as tar:
-            for info in tar:
-                if info.name.removeprefix("./") == member and info.isreg():
-                    source = tar.extractfile(info)
-                    assert source is not None  # isreg
-                    with source, (folder / "member").open("wb") as target:
-                        shutil.copyfileobj(source, target, 1 << 20)
-                    return folder / "member"
-    except (tarfile.TarError, EOFError) as error:
-        raise StepError("here", doing, str(error), remedy) from error
-    raise StepError("here", doing, f"it has no file {member}", remedy)
-
-
-def _artifact(way: Recipe, stored: Stored) -> Artifact:
-    return Artifact(way.name, way.version, stored.path, stored.sha256, stored.size)
