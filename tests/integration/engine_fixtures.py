@@ -309,7 +309,8 @@ def builder(folder: Path, worker: str = "containerd") -> Iterator[Builder]:
     for name, contents in engine_files(engine_spec(worker=worker)).items():
         (folder / "engine" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "engine" / name).write_bytes(contents)
-    (folder / "engine/bin").mkdir()
+    (folder / "engine/bin").mkdir(exist_ok=True)
+    (folder / "tmp").mkdir()
     (folder / "engine/bin/buildctl").symlink_to(buildctl)
     # containerd looks for its shim beside itself.
     (folder / "bin").mkdir()
@@ -342,6 +343,7 @@ def builder(folder: Path, worker: str = "containerd") -> Iterator[Builder]:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
+        "TMPDIR": str(folder / "tmp"),
         "BUILDKIT_HOST": host,
         "BINDER_NODE_ENGINE": str(folder / "engine"),
         "PYTHONPATH": str(folder / "engine/site"),
