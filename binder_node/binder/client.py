@@ -45,16 +45,19 @@ class Binder:
     """One BinderHub. ``base_url`` is its public one; ``connect_to`` an address to connect to in place of what DNS says.
 
     Every method raises StepError when nobody answers or the answer is none of BinderHub's, and DeadlineError when it
-    takes too long.
+    takes too long: ``patience`` is how many seconds an answer may (a build's stream has its own).
     """
 
-    def __init__(self, base_url: str, connect_to: str | None = None, *, verify: Any = True) -> None:
+    def __init__(
+        self, base_url: str, connect_to: str | None = None, *, patience: float = ANSWER_SECONDS, verify: Any = True
+    ) -> None:
         self.base_url, self.connect_to = base_url.rstrip("/"), connect_to or None
         self.name = urlsplit(base_url).hostname or base_url
+        self.patience = patience
         below = httpx.HTTPTransport(verify=verify)
         self.http = httpx.Client(
             transport=_At(self.connect_to, below) if self.connect_to else below,
-            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            timeout=httpx.Timeout(patience, connect=CONNECT_SECONDS),
             headers={"User-Agent": "binder-node"},
         )
 
@@ -91,11 +94,12 @@ class Binder:
             return self.http.request(method, url, **more)
 
     @contextlib.contextmanager
-    def failures(self, what: str, seconds: float = ANSWER_SECONDS) -> Iterator[None]:
+    def failures(self, what: str, seconds: float | None = None) -> Iterator[None]:
+        """The connection's failures within the block, as ours. ``seconds`` is how long an answer could take."""
         try:
             yield
         except httpx.ReadTimeout:
-            raise DeadlineError(self.name, f"an answer ({what})", seconds) from None
+            raise DeadlineError(self.name, f"an answer ({what})", seconds or self.patience) from None
         except httpx.TimeoutException:
             raise DeadlineError(self.name, f"a connection ({what})", CONNECT_SECONDS) from None
         except httpx.HTTPError as error:

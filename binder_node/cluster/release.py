@@ -29,6 +29,8 @@ NAMESPACE_SECONDS = 60.0
 PENDING_SECONDS = 20.0
 # BinderHub asks the registry and the hub anew every few seconds; both are up by now.
 HEALTH_SECONDS = 120.0
+# One answer of it; a moment after a rollout some request may still be on its way to a pod that has gone.
+ANSWER_SECONDS = 3.0
 # As whom a trial writes does not matter: it is not kept. What Helm owns may be taken over for that.
 TRIAL = "--dry-run=server --server-side --force-conflicts --field-manager=binder-node"
 TRIAL_SECONDS = 60.0
@@ -230,7 +232,10 @@ class ReleaseStage:
         scheme = "http" if self.node.spec.tls.mode == "none" else "https"
         url, last = f"{scheme}://{self.node.spec.names.binder}", ""
         deadline = time.monotonic() + HEALTH_SECONDS
-        with step(report, STAGE, f"ask {url} how it is") as found, Binder(url, connect_to=self.address) as binder:
+        with (
+            step(report, STAGE, f"ask {url} how it is") as found,
+            Binder(url, connect_to=self.address, patience=ANSWER_SECONDS) as binder,
+        ):
             while True:
                 try:
                     health = binder.health()
