@@ -36,7 +36,7 @@ from binder_node.errors import BinderNodeError, InputError, Problem, StepError
 from binder_node.events import Event, Reporter, silent, step
 
 if TYPE_CHECKING:
-    from binder_node.artifacts.download import Patience, Web
+    from binder_node.artifacts.download import Patience
 
 _ARCH = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
@@ -208,7 +208,8 @@ class Store:
                     seen = way.path.stat()
                 except OSError:
                     return None
-                return f"file {way.name} {way.kind} {way.path} {seen.st_size} {seen.st_mtime_ns} {seen.st_ino} {way.sha256 or ''}"
+                about = f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ino} {way.sha256 or ''}"
+                return f"file {way.name} {way.kind} {way.path} {about}"
 
     def expected(self, download: Download) -> str | None:
         """The digest that the pins or ``pins.lock`` name."""

@@ -167,7 +167,7 @@ def _show(made: Mapping[str, Artifact], sentence: str) -> None:
 
 
 @app.command(
-    epilog="Example:  binder-node artifacts bundle /media/usb/binder   (there: binder-node up bids --bundle DIR)",
+    epilog="Examples:  binder-node artifacts bundle /media/usb/binder   ·   binder-node up bids --bundle /media/usb/binder",
 )
 def bundle(
     folder: Annotated[

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO
 
 from binder_node import remote
+from binder_node.artifacts.model import Artifact
 from binder_node.errors import DeadlineError, StepError
 from binder_node.events import Reporter, step
 from binder_node.host.observe import script
@@ -27,6 +28,7 @@ STREAMS = 2
 LEAST_BYTES_A_SECOND, LEAST_SECONDS = 250_000, 60
 OTHER_DIGEST = 9  # exit status of on_node/take.py
 CHUNK = 1 << 20
+MADE_ANEW = "run the same command again: it makes the artifact anew"
 
 
 def as_root(access: Access, text: str) -> str:
@@ -69,12 +71,14 @@ def _stream(access: Access, uploads: Sequence[Upload], report: Reporter, *, own:
                 artifact = upload.artifact
                 what = f"upload {artifact.name} ({artifact.size / 1e6:.0f} MB)"
                 limit = max(LEAST_SECONDS, artifact.size / LEAST_BYTES_A_SECOND)
-                if (real := artifact.path.stat().st_size) != artifact.size:
-                    reason = f"{artifact.path} has {real} bytes, not {artifact.size}"
-                    raise StepError(access.name, what, reason, "run `binder-node artifacts verify`")
+                real = artifact.path.stat().st_size if artifact.path.exists() else 0
+                if real != artifact.size:
+                    artifact.drop_if_damaged()
+                    reason = f"{artifact.name} was damaged in the cache and is dropped: it has {real} bytes, not {artifact.size}"
+                    raise StepError(access.name, what, reason, MADE_ANEW)
                 with step(report, STAGE, what):
                     if not _send(process, upload, limit, access, what):
-                        raise _why(access, process, stderr, what)
+                        raise _why(access, process, stderr, what, artifact)
         finally:
             process.kill()
             process.wait()
@@ -112,7 +116,9 @@ def _send(process: subprocess.Popen[bytes], upload: Upload, limit: float, access
     return answer.decode().strip() == upload.path
 
 
-def _why(access: Access, process: subprocess.Popen[bytes], stderr: IO[bytes], what: str) -> StepError:
+def _why(
+    access: Access, process: subprocess.Popen[bytes], stderr: IO[bytes], what: str, artifact: Artifact
+) -> StepError:
     try:
         code = process.wait(10)
     except subprocess.TimeoutExpired:
@@ -123,7 +129,10 @@ def _why(access: Access, process: subprocess.Popen[bytes], stderr: IO[bytes], wh
     if code == remote.SSH_FAILED:
         return remote.connection_failed(access, said)
     if code == OTHER_DIGEST:
-        remedy = "run `binder-node artifacts verify`, then the same command again"
-        return StepError(access.name, what, "what arrived has another digest than the artifact", remedy)
+        if artifact.drop_if_damaged():
+            reason = f"{artifact.name} was damaged in the cache and is dropped: it has another digest"
+            return StepError(access.name, what, reason, MADE_ANEW)
+        reason = f"{artifact.name} was damaged on its way: it arrived with another digest"
+        return StepError(access.name, what, reason, "run the same command again")
     last = (said.splitlines() or [f"exit status {code}"])[-1]
     return StepError(access.name, what, last, "what arrived stays: run the same command again")
