@@ -74,8 +74,8 @@ def _stream(access: Access, uploads: Sequence[Upload], report: Reporter, *, own:
                 real = artifact.path.stat().st_size if artifact.path.exists() else 0
                 if real != artifact.size:
                     artifact.drop_if_damaged()
-                    reason = f"{artifact.name} was damaged in the cache and is dropped: it has {real} bytes, not {artifact.size}"
-                    raise StepError(access.name, what, reason, MADE_ANEW)
+                    reason = f"it has {real} bytes, not {artifact.size}"
+                    raise StepError(access.name, what, f"damaged in the cache and dropped: {reason}", MADE_ANEW)
                 with step(report, STAGE, what):
                     if not _send(process, upload, limit, access, what):
                         raise _why(access, process, stderr, what, artifact)
