@@ -14,43 +14,39 @@ from binder_node.spec.model import SshProvider
 
 @dataclass(frozen=True, slots=True)
 class SshMachine:
-    """Provider of kind ``ssh``. What it sees is whether the machine lets us in."""
+    """Provider of kind ``ssh``. What it sees is what keeps us from logging in: empty when nothing does."""
 
     node: Node
     name: str = "machine"
 
-    def nothing(self) -> bool:
-        return False
+    def nothing(self) -> str:
+        return "nobody has asked yet"
 
-    def inspect(self, report: Reporter) -> bool:
+    def inspect(self, report: Reporter) -> str:
         """Raises StepError when another host key answers at the address."""
         del report
         access = self._access()
         key = "" if self._provider.identity else self.node.secrets.login_key.reveal()
         remote.write_access(access, key, self._provider.host_key)
-        return remote.answers(access)
+        return remote.hindrance(access)
 
-    def changes(self, seen: bool) -> list[Change]:
-        return (
-            [] if seen else [Change(self.name, "run", f"log in at {self._provider.address}, which does not let us in")]
-        )
+    def changes(self, seen: str) -> list[Change]:
+        return [Change(self.name, "run", f"log in at {self._provider.address}: {seen}")] if seen else []
 
-    def apply(self, seen: bool, report: Reporter) -> None:
-        """There is nothing to make; says what the operator has to do."""
+    def apply(self, seen: str, report: Reporter) -> None:
+        """There is nothing to make; a machine that does not let us in is the operator's to open."""
         del report
-        if not seen:
-            remedy = f"put this key into ~{self.node.spec.ssh.user}/.ssh/authorized_keys there: "
-            raise StepError(
-                self.node.spec.name,
-                f"log in at {self._provider.address}",
-                "it does not answer, or does not take our key",
-                remedy + self.node.secrets.login_key_public,
-            )
+        if seen:
+            user, step = self.node.spec.ssh.user, f"log in at {self._provider.address}"
+            remedy = f"append this line to ~{user}/.ssh/authorized_keys there: {self.node.secrets.login_key_public}"
+            if self._provider.identity:
+                remedy = f"let {self._provider.identity} in as {user} there"
+            raise StepError(self.node.spec.name, step, seen, remedy)
 
-    def access(self, seen: bool) -> Access | None:
-        return self._access() if seen else None
+    def access(self, seen: str) -> Access | None:
+        return None if seen else self._access()
 
-    def address(self, seen: bool) -> str:
+    def address(self, seen: str) -> str:
         del seen
         return str(self._provider.address)
 

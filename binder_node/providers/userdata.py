@@ -15,8 +15,15 @@ def document(spec: Spec, secrets: Secrets) -> dict[str, Any]:
     """The document as data. Holds the private host key: hand it to the provider's API or a 0600 file, never show it.
 
     The host key is made here, so that the very first connection can be strict
-    (https://cloudinit.readthedocs.io/en/latest/reference/modules.html#ssh).
+    (https://cloudinit.readthedocs.io/en/latest/reference/modules.html#ssh). A login that is not root's gets sudo
+    without a password: the rest of this package becomes root by it.
     """
+    user: dict[str, Any] = {
+        "name": spec.ssh.user,
+        "ssh_authorized_keys": [secrets.login_key_public, *spec.ssh.admins],
+    }
+    if spec.ssh.user != "root":
+        user |= {"shell": "/bin/bash", "lock_passwd": True, "sudo": "ALL=(ALL) NOPASSWD:ALL"}
     return {
         "hostname": spec.name,
         "manage_etc_hosts": False,
@@ -25,7 +32,7 @@ def document(spec: Spec, secrets: Secrets) -> dict[str, Any]:
         "ssh_deletekeys": True,
         "ssh_genkeytypes": [],
         "ssh_keys": {"ed25519_private": secrets.host_key.reveal(), "ed25519_public": secrets.host_key_public},
-        "users": [{"name": spec.ssh.user, "ssh_authorized_keys": [secrets.login_key_public, *spec.ssh.admins]}],
+        "users": [user],
         "swap": {"size": 0},
     }
 

@@ -15,14 +15,18 @@ from pathlib import Path
 import pytest
 
 from binder_node import remote
-from binder_node.errors import StepError
+from binder_node.errors import DeadlineError, StepError
 from binder_node.events import silent
 from binder_node.node import Node
 from binder_node.providers.local import machine
 from binder_node.providers.local.stage import LocalMachine
 from binder_node.secrets.generate import generate
 from binder_node.spec.load import load
+from tests.integration.providers_fixtures import names
 from tests.node.harness import make_home
+
+NAME, NETWORK = names("prov")
+BRIDGE = "bn-" + hashlib.sha256(f"{NETWORK}.0/24".encode()).hexdigest()[:8]
 
 pytestmark = [
     pytest.mark.integration,
@@ -30,14 +34,10 @@ pytestmark = [
 ]
 
 
-NETWORK = "198.18.61"
-BRIDGE = "bn-" + hashlib.sha256(f"{NETWORK}.0/24".encode()).hexdigest()[:8]
-
-
 @pytest.fixture
 def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalMachine]:
     monkeypatch.setenv("BINDER_NODE_LOCAL_DIR", str(tmp_path / "machines"))
-    home = make_home(tmp_path, "prov", NETWORK)
+    home = make_home(tmp_path, NAME, NETWORK)
     runtime = tmp_path / "run"
     runtime.mkdir()
     made = LocalMachine(Node(load(home.inventory), generate(), {}, {}, runtime))
@@ -46,24 +46,27 @@ def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalM
 
 
 def traces() -> dict[str, object]:
-    """All that the machine could leave behind on this computer, where other machines come and go meanwhile."""
-    own = {"vb-prov", BRIDGE}
+    """All that a machine could leave behind on this computer."""
 
     def shown(*argv: str) -> str:
         return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
     return {
-        "mounts": [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if "/prov/" in line],
-        "links": sorted(own & {link["ifname"] for link in json.loads(shown("ip", "-j", "link"))}),
-        "addresses": sorted(
+        "mounts": [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if f"/{NAME}/" in line],
+        # Only ours: other machines come and go on a computer where work goes on.
+        "links": [link for link in json.loads(shown("ip", "-j", "link")) if link["ifname"] in (BRIDGE, f"vb-{NAME}")],
+        "addresses": [
             entry["local"]
             for link in json.loads(shown("ip", "-j", "address"))
             for entry in link["addr_info"]
             if entry["local"].startswith(f"{NETWORK}.")
-        ),
-        "loops": [line for line in shown("losetup", "-l", "-n", "-O", "BACK-FILE").splitlines() if "/prov/" in line],
-        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*/binder-node-local-prov")),
+        ],
+        "loops": [line for line in shown("losetup", "-l", "-n", "-O", "BACK-FILE").splitlines() if f"/{NAME}/" in line],
+        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob(f"**/binder-node-local-{NAME}-*")),
     }
+
+
+NOTHING: dict[str, object] = {"mounts": [], "links": [], "addresses": [], "loops": [], "cgroups": []}
 
 
 def processes_of(name: str) -> list[str]:
@@ -79,21 +82,20 @@ def processes_of(name: str) -> list[str]:
 
 
 def test_made_strict_from_the_first_connection_and_gone_without_a_trace(provider: LocalMachine) -> None:
-    before = traces()
-    assert not any(before.values())
+    assert traces() == NOTHING
     provider.apply(provider.inspect(silent), silent)
-    assert all(traces().values())
     seen = provider.inspect(silent)
     assert provider.changes(seen) == []
+    assert all(traces().values())  # that it would see what it looks for
     access = provider.access(seen)
     assert access is not None
-    assert remote.run(access, "hostname").stdout == "prov\n"
+    assert remote.run(access, "hostname").stdout == f"{NAME}\n"
     assert remote.run(access, "systemctl --failed --no-legend").stdout == ""
-    assert access.known_hosts.read_text() == f"prov,198.18.61.20 {provider.node.secrets.host_key_public.strip()}\n"
+    assert access.known_hosts.read_text() == f"{NAME},{NETWORK}.20 {provider.node.secrets.host_key_public.strip()}\n"
 
     provider.destroy(silent)
-    assert traces() == before
-    assert processes_of("prov") == []
+    assert traces() == NOTHING
+    assert processes_of(NAME) == []
     assert not provider.folders.base.exists()
     assert list(provider.node.runtime.iterdir()) == []
     provider.destroy(silent)  # twice is no error
@@ -104,10 +106,10 @@ def test_a_machine_that_was_killed_is_started_again_with_what_it_had(provider: L
     access = provider.access(provider.inspect(silent))
     assert access is not None
     remote.run(access, "echo kept > /root/mark && echo kept > /var/lib/binder-node/mark && sync")
-    for pid in machine.processes(provider.node.spec):
+    for pid in machine.processes(provider.folders):
         os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 20
-    while machine.processes(provider.node.spec):
+    while machine.processes(provider.folders):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     seen = provider.inspect(silent)
@@ -124,7 +126,7 @@ def test_another_host_key_at_the_address_is_refused_and_said(provider: LocalMach
         access, "rm /etc/ssh/ssh_host_ed25519_key* && ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key"
     )
     remote.run(access, "systemctl restart ssh")
-    subprocess.run([*remote.ssh_argv(access)[:3], "-O", "exit", access.name], capture_output=True, check=False)
+    remote.disconnect(access)
     with pytest.raises(StepError, match="another host key answers there") as caught:
         provider.inspect(silent)
     assert "nothing was sent" in caught.value.remedy
@@ -148,7 +150,7 @@ made.apply(made.inspect(silent), silent)
 def test_a_maker_killed_at_any_point_leaves_what_the_next_one_goes_on_from(
     provider: LocalMachine, tmp_path: Path, after: float
 ) -> None:
-    provider_inventory = tmp_path / "inventories/prov.yaml"
+    provider_inventory = tmp_path / f"inventories/{NAME}.yaml"
     maker = subprocess.Popen(
         [sys.executable, "-c", MAKE, str(provider_inventory), str(provider.node.runtime)],
         stdout=subprocess.PIPE,
@@ -161,15 +163,14 @@ def test_a_maker_killed_at_any_point_leaves_what_the_next_one_goes_on_from(
     maker.communicate()
     # Its keys were of that process: this one's secrets are others, as after a restore from nothing.
     provider.destroy(silent)
-    before = traces()
-    assert before["mounts"] == []
+    assert traces() == NOTHING
     provider.apply(provider.inspect(silent), silent)
     assert provider.changes(provider.inspect(silent)) == []
 
 
 def test_the_state_folder_can_be_a_small_disk_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BINDER_NODE_LOCAL_DIR", str(tmp_path / "machines"))
-    home = make_home(tmp_path, "disk", "198.18.62", disk="3G", provider="  disk_image: 3G")
+    home = make_home(tmp_path, NAME, NETWORK, disk="3G", provider="  disk_image: 3G")
     runtime = tmp_path / "run"
     runtime.mkdir()
     made = LocalMachine(Node(load(home.inventory), generate(), {}, {}, runtime))
@@ -182,5 +183,65 @@ def test_the_state_folder_can_be_a_small_disk_of_its_own(tmp_path: Path, monkeyp
         assert 2.8e9 < int(fields[0]) <= 3e9
     finally:
         made.destroy(silent)
-    loops = subprocess.run(["losetup", "-l", "-n", "-O", "BACK-FILE"], check=True, capture_output=True, text=True)
-    assert "disk.img" not in loops.stdout
+    assert traces() == NOTHING
+
+
+def test_what_keeps_a_machine_from_starting_is_said_at_once(
+    provider: LocalMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "nspawn_argv", lambda *_: ["sh", "-c", "echo no such root >&2; exit 1"])
+    began = time.monotonic()
+    with pytest.raises(StepError, match="boot the machine: no such root") as caught:
+        provider.apply(provider.inspect(silent), silent)
+    assert not isinstance(caught.value, DeadlineError)
+    assert time.monotonic() - began < 10
+
+
+def test_a_network_that_another_interface_has_is_refused(provider: LocalMachine) -> None:
+    subprocess.run(["ip", "link", "add", f"{NAME}x", "type", "bridge"], check=True)
+    try:
+        subprocess.run(["ip", "address", "add", f"{NETWORK}.200/28", "dev", f"{NAME}x"], check=True)
+        with pytest.raises(StepError) as caught:
+            provider.apply(provider.inspect(silent), silent)
+        assert caught.value.reason == f"{NETWORK}.0/24 overlaps {NETWORK}.200/28, which {NAME}x has"
+    finally:
+        subprocess.run(["ip", "link", "delete", f"{NAME}x"], check=True)
+
+
+def test_two_homes_with_a_node_of_one_name_do_not_touch_each_other(
+    provider: LocalMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.apply(provider.inspect(silent), silent)
+    monkeypatch.setenv("BINDER_NODE_LOCAL_DIR", str(tmp_path / "elsewhere"))
+    runtime = tmp_path / "run2"
+    runtime.mkdir()
+    other = LocalMachine(Node(provider.node.spec, generate(), {}, {}, runtime))
+    # The first one has the address, and another key.
+    with pytest.raises(StepError):
+        other.apply(other.inspect(silent), silent)
+    other.destroy(silent)
+    monkeypatch.setenv("BINDER_NODE_LOCAL_DIR", str(tmp_path / "machines"))
+    assert provider.changes(provider.inspect(silent)) == []
+
+
+def test_the_supervisor_gets_nothing_of_the_operators_environment(
+    provider: LocalMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BINDER_NODE_S3_SECRET_KEY", "not-for-the-machine")
+    provider.apply(provider.inspect(silent), silent)
+    environments = [Path(f"/proc/{pid}/environ").read_bytes() for pid in machine.processes(provider.folders)]
+    assert len(environments) > 5
+    assert not [text for text in environments if b"not-for-the-machine" in text]
+
+
+def test_a_machine_that_hangs_is_restarted(provider: LocalMachine) -> None:
+    provider.apply(provider.inspect(silent), silent)
+    access = provider.access(provider.inspect(silent))
+    assert access is not None
+    remote.run(access, "echo kept > /root/mark")
+    remote.run(access, "systemctl stop ssh.socket ssh.service", check=False)
+    remote.disconnect(access)
+    seen = provider.inspect(silent)
+    assert [change.action for change in provider.changes(seen)] == ["restart"]
+    provider.apply(seen, silent)
+    assert remote.run(access, "cat /root/mark").stdout == "kept\n"

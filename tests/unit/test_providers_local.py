@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from binder_node.node import Access
-from binder_node.providers.local.plan import Folders, bridge_name, machine_files, nspawn_argv, seed_files
+from binder_node.providers.local import cgroups
+from binder_node.providers.local.plan import Folders, bridge_name, clash, machine_files, nspawn_argv, seed_files
 from binder_node.providers.userdata import document, user_data
 from binder_node.remote import ssh_config
 from binder_node.secrets.generate import generate
@@ -39,6 +40,63 @@ def test_user_data_hands_over_the_host_key_and_takes_no_password(spec: Spec) -> 
         "users": [{"name": "root", "ssh_authorized_keys": [secrets.login_key_public]}],
         "swap": {"size": 0},
     }
+
+
+def with_ssh(spec: Spec, **changed: object) -> Spec:
+    return spec.model_copy(update={"ssh": spec.ssh.model_copy(update=changed)})
+
+
+def test_a_login_that_is_not_root_may_become_root(spec: Spec) -> None:
+    secrets = generate()
+    admin = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA ada"
+    made = document(with_ssh(spec, user="debian", admins=(admin,)), secrets)
+    assert made["users"] == [
+        {
+            "name": "debian",
+            "ssh_authorized_keys": [secrets.login_key_public, admin],
+            "shell": "/bin/bash",
+            "lock_passwd": True,
+            "sudo": "ALL=(ALL) NOPASSWD:ALL",
+        }
+    ]
+    files = seed_files(made)
+    assert files["etc/sudoers.d/90-cloud-init-users"] == ("debian ALL=(ALL) NOPASSWD:ALL\n", 0o440)
+    assert files["home/debian/.ssh/authorized_keys"] == (f"{secrets.login_key_public.strip()}\n{admin}\n", 0o600)
+
+
+def test_sshd_listens_where_the_inventory_says(spec: Spec) -> None:
+    name = "etc/ssh/sshd_config.d/10-port.conf"
+    assert name not in machine_files(spec)
+    assert machine_files(with_ssh(spec, port=2222))[name] == ("Port 2222\n", 0o644)
+
+
+@pytest.mark.parametrize(
+    ("ifname", "address", "prefix", "said"),
+    [
+        ("eth0", "192.0.2.2", 24, ""),
+        ("eth0", "198.18.1.1", 24, ""),
+        ("wg0", "198.18.0.7", 32, "198.18.0.0/24 overlaps 198.18.0.7/32, which wg0 has"),
+        ("bn-00000000", "198.18.0.1", 24, "198.18.0.0/24 overlaps 198.18.0.1/24, which bn-00000000 has"),
+        ("tun0", "198.19.0.1", 15, "198.18.0.0/24 overlaps 198.19.0.1/15, which tun0 has"),
+    ],
+)
+def test_a_network_that_is_taken_is_named_with_its_holder(
+    spec: Spec, ifname: str, address: str, prefix: int, said: str
+) -> None:
+    ours = {"ifname": bridge_name(spec), "addr_info": [{"local": "198.18.0.1", "prefixlen": 24}]}
+    other = {"ifname": ifname, "addr_info": [{"local": address, "prefixlen": prefix}]}
+    assert clash(spec, [ours, other, {}]) == said
+
+
+def test_every_controller_is_offered_where_cgroups_are_unified(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpuset memory\n")
+    (tmp_path / "cgroup.subtree_control").write_text("")
+    assert cgroups.make("m", tmp_path) == [tmp_path / "m/cgroup.procs"]
+    assert (
+        tmp_path / "cgroup.subtree_control"
+    ).read_text() == "+memory"  # the last of two writes: a file, not a kernel
+    assert cgroups.remove("m", 1, tmp_path) == []
+    assert not (tmp_path / "m").exists()
 
 
 def test_the_local_machine_reads_the_same_document(spec: Spec) -> None:
@@ -102,3 +160,10 @@ def test_ssh_is_strict_and_uses_nothing_of_the_users() -> None:
     assert "GlobalKnownHostsFile none" in lines
     assert "HostKeyAlias demo" in lines
     assert "IdentityAgent none" in lines
+
+
+def test_a_path_too_long_for_a_socket_means_a_connection_a_command() -> None:
+    folder = Path("/home") / ("long" * 25)
+    access = Access("demo", "198.18.0.20", 22, "root", folder / "key", folder / "known", folder / "ssh_config")
+    lines = [line.strip() for line in ssh_config(access).splitlines()]
+    assert [line for line in lines if line.startswith("Control")] == ["ControlMaster no", "ControlPath none"]

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 BASE = Path("/sys/fs/cgroup")
-PARENT = "binder-node-local"
 
 
 def hierarchies(base: Path = BASE) -> list[Path]:
@@ -19,25 +18,39 @@ def hierarchies(base: Path = BASE) -> list[Path]:
     return sorted(found)
 
 
-def groups(name: str) -> list[Path]:
-    """The machine's cgroup in every hierarchy."""
-    return [hierarchy / f"{PARENT}-{name}" for hierarchy in hierarchies()]
+def groups(name: str, base: Path = BASE) -> list[Path]:
+    """The cgroup ``name`` in every hierarchy."""
+    return [hierarchy / name for hierarchy in hierarchies(base)]
 
 
-def make(name: str) -> list[Path]:
+def make(name: str, base: Path = BASE) -> list[Path]:
     """Make the machine's cgroups; returns the ``cgroup.procs`` files that take a process in."""
-    for group in groups(name):
+    for group in groups(name, base):
+        _offer_all(group.parent)
         group.mkdir(exist_ok=True)
         for file in ("cpuset.cpus", "cpuset.mems"):  # v1 takes no process into a cpuset without them
             if (group / file).exists() and not (group / file).read_text().strip():
                 (group / file).write_text((group.parent / file).read_text())
-    return [group / "cgroup.procs" for group in groups(name)]
+    return [group / "cgroup.procs" for group in groups(name, base)]
 
 
-def remove(name: str, seconds: float = 10) -> list[Path]:
+def _offer_all(root: Path) -> None:
+    """Offer every controller of a v2 hierarchy to the groups below; the kubelet in the machine asks for cpuset.
+
+    systemd offers only those that a unit of this computer asked for.
+    """
+    offered = root / "cgroup.subtree_control"
+    if not offered.exists():
+        return
+    for controller in (root / "cgroup.controllers").read_text().split():
+        with contextlib.suppress(OSError):  # one that the kernel keeps to itself: the kubelet will say so if it matters
+            offered.write_text(f"+{controller}")
+
+
+def remove(name: str, seconds: float = 10, base: Path = BASE) -> list[Path]:
     """Remove the machine's cgroups with everything below; returns those that are still there after ``seconds``."""
     deadline = time.monotonic() + seconds
-    while left := [group for group in groups(name) if group.exists()]:
+    while left := [group for group in groups(name, base) if group.exists()]:
         for group in left:
             for folder, _, _ in os.walk(group, topdown=False):
                 with contextlib.suppress(OSError):  # still busy: its processes are about to be gone

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from binder_node.providers.local.plan import (
     NSPAWN_ENVIRONMENT,
     Folders,
     bridge_name,
+    clash,
     gateway,
     local,
     machine_files,
@@ -29,18 +31,21 @@ from binder_node.providers.userdata import document
 from binder_node.spec.model import Spec
 
 STOP_SECONDS = 20
+INIT_SECONDS = 3  # ... of which the supervisor has these to clean up after its init
+LOOP_SECONDS = 10
 
 
 def call(name: str, step: str, *argv: str, check: bool = True) -> str:
-    """Run a command of this computer; its stdout.
+    """Run a command of this computer; its stdout. It is killed with this process: no mount comes after a killed maker.
 
     Raises:
         StepError: it failed (with ``check``), or is not installed.
     """
+    if shutil.which(argv[0]) is None:
+        raise StepError(name, step, f"{argv[0]} is not installed", "run `bootstrap/prepare packages`")
+    with_us = ["setpriv", "--pdeathsig", "KILL", *argv]
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
-    except FileNotFoundError as error:
-        raise StepError(name, step, f"{argv[0]} is not installed", "run `bootstrap/prepare packages`") from error
+        done = subprocess.run(with_us, capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired as error:
         raise DeadlineError(name, step, 60) from error
     if check and done.returncode != 0:
@@ -62,16 +67,27 @@ def supervisor(folders: Folders) -> int | None:
     """The pid of the machine's nspawn, or None when it does not run."""
     try:
         record = json.loads(folders.record.read_text())
-        pid, started = int(record["pid"]), int(record["started"])
-    except (FileNotFoundError, ValueError, KeyError):
+        pid, started = record["pid"], record["started"]
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError, ValueError, KeyError):
         return None
-    return pid if start_time(pid) == started else None
+    # The boot begins the count of start times anew: the command line tells a stranger of the same pid and time.
+    ours = f"--directory={folders.root}".encode() in command.split(b"\0")
+    return int(pid) if ours and started is not None and start_time(pid) == started else None
 
 
-def processes(spec: Spec) -> list[int]:
+def check_alive(spec: Spec, folders: Folders) -> None:
+    """Raises StepError with the console's last lines when the machine's supervisor has ended."""
+    if supervisor(folders) is None:
+        lines = folders.console.read_text(errors="replace").splitlines() if folders.console.exists() else []
+        said = "\n".join(lines[-5:]) or "its console is empty"
+        raise StepError(spec.name, "boot the machine", said, f"all of it is in {folders.console}")
+
+
+def processes(folders: Folders) -> list[int]:
     """Every process in the machine's cgroups, its supervisor included; also of a start that was cut short."""
     found: set[int] = set()
-    for group in cgroups.groups(spec.name):
+    for group in cgroups.groups(folders.group):
         for folder, _, files in os.walk(group):
             if "cgroup.procs" in files:
                 with contextlib.suppress(OSError):
@@ -79,23 +95,28 @@ def processes(spec: Spec) -> list[int]:
     return sorted(found)
 
 
+def mounts(below: Path) -> list[str]:
+    """Mount points at or below a folder, the deepest first."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    # Blanks and backslashes are octal there (proc(5)).
+    points = (line.split()[4].encode().decode("unicode_escape").encode("latin-1").decode() for line in lines)
+    return sorted((point for point in points if Path(point).is_relative_to(below)), reverse=True)
+
+
 def is_mounted(path: Path) -> bool:
-    return any(line.split()[4] == str(path) for line in Path("/proc/self/mountinfo").read_text().splitlines())
+    return str(path) in mounts(path)
 
 
 def ensure_bridge(spec: Spec) -> None:
     """The network's bridge with this computer's address on it.
 
     Raises:
-        StepError: the address is another interface's.
+        StepError: another interface has addresses of the network.
     """
     name, address = bridge_name(spec), gateway(spec)
     shown = json.loads(call(spec.name, "look at the network", "ip", "-j", "-4", "address", "show") or "[]")
-    for link in shown:
-        taken = {entry.get("local") for entry in link.get("addr_info", [])}
-        if address in taken and link["ifname"] != name:
-            reason = f"{address} is already the address of {link['ifname']}"
-            raise StepError(spec.name, f"make the bridge {name}", reason, "choose another provider.network")
+    if taken := clash(spec, shown):
+        raise StepError(spec.name, f"make the bridge {name}", taken, "choose another provider.network")
     if not Path(f"/sys/class/net/{name}").exists():
         call(spec.name, f"make the bridge {name}", "ip", "link", "add", name, "type", "bridge", "forward_delay", "0")
     prefix = local(spec).network.prefixlen
@@ -116,25 +137,39 @@ def make_disk(spec: Spec, folders: Folders) -> None:
     if is_mounted(folders.disk):
         return
     if not folders.image.exists():
-        scratch = folders.image.with_suffix(".part")
-        with scratch.open("wb") as image:
+        # A name of its own: the mkfs of a maker that was killed may still be writing to the last one.
+        handle, scratch = tempfile.mkstemp(prefix=".disk-", dir=folders.base)
+        with os.fdopen(handle, "wb") as image:
             image.truncate(spec.state_disk)
-        call(spec.name, "format the disk", "mkfs.xfs", "-q", "-f", str(scratch))
-        scratch.rename(folders.image)
+        call(spec.name, "format the disk", "mkfs.xfs", "-q", "-f", scratch)
+        os.rename(scratch, folders.image)
     # `mount -o loop` sets autoclear: the loop device goes with its mount.
     call(spec.name, "mount the disk", "mount", "-o", "loop", str(folders.image), str(folders.disk))
 
 
 def make_root(spec: Spec, folders: Folders, lower: Path, node: Node) -> None:
-    """The overlay over the cached root, with the machine's own files in it."""
+    """The overlay over the cached root, with the machine's own files in it.
+
+    Raises:
+        StepError: the root that the machine was made from is no longer in the cache.
+    """
     for folder in (folders.upper, folders.work, folders.state, folders.root):
         folder.mkdir(parents=True, exist_ok=True)
+    if not folders.lower.is_symlink():
+        folders.lower.symlink_to(lower)
+    if not folders.lower.is_dir():
+        gone = f"{folders.lower.readlink()}, which it was made from, is gone"
+        raise StepError(spec.name, "mount the root", gone, f"`binder-node destroy {spec.name}`, then `up` again")
     if not is_mounted(folders.root):
-        options = f"lowerdir={lower},upperdir={folders.upper},workdir={folders.work}"
+        options = f"lowerdir={folders.lower},upperdir={folders.upper},workdir={folders.work}"
         call(spec.name, "mount the root", "mount", "-t", "overlay", "binder-node", "-o", options, str(folders.root))
-    files = {**machine_files(spec), **seed_files(document(spec, node.secrets))}
+    seed = document(spec, node.secrets)
+    files = {**machine_files(spec), **seed_files(seed)}
     for relative, (text, mode) in files.items():
         _place(folders.root / relative, text, mode)
+    for user in seed["users"]:
+        if user["name"] != "root":
+            _ensure_user(spec, folders.root, user["name"], user["shell"])
     for relative, target in MACHINE_LINKS.items():
         path = folders.root / relative
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,20 +187,37 @@ def _place(path: Path, text: str, mode: int) -> None:
         out.write(text)
 
 
+def _ensure_user(spec: Spec, root: Path, name: str, shell: str) -> None:
+    """A login besides root, and its keys its own: sshd reads them as that user."""
+
+    def ids() -> tuple[int, int] | None:
+        lines = (line.split(":") for line in (root / "etc/passwd").read_text().splitlines())
+        return next(((int(uid), int(gid)) for login, _, uid, gid, *_ in lines if login == name), None)
+
+    if ids() is None:
+        step = f"make the user {name}"
+        call(spec.name, step, "chroot", str(root), "/usr/sbin/useradd", "--create-home", "--shell", shell, name)
+    home, owner = root / "home" / name, ids()
+    assert owner is not None
+    for path in (home, home / ".ssh", home / ".ssh/authorized_keys"):
+        os.chown(path, *owner)
+
+
 # Joins the machine's cgroups ($@ up to "--"), then becomes nspawn.
-JOIN = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done; shift; exec "$@"'
+JOIN = 'cd /; while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done; shift; exec "$@"'
 
 
 def start(spec: Spec, folders: Folders) -> int:
     """Boot the machine; returns the supervisor's pid, recorded before this returns."""
-    joins = [str(path) for path in cgroups.make(spec.name)]
+    joins = [str(path) for path in cgroups.make(folders.group)]
     argv = ["sh", "-c", JOIN, "sh", *joins, "--", *nspawn_argv(spec, folders)]
     with folders.console.open("ab") as console, open(os.devnull, "rb") as nothing:
-        # Not Popen: the machine is to outlive this process, and nobody waits for it.
-        pid = os.posix_spawnp(
-            "sh",
+        # Not Popen: the machine is to outlive this process, and nobody waits for it. Nor does it get the operator's
+        # environment, which may hold keys.
+        pid = os.posix_spawn(
+            "/bin/sh",
             argv,
-            {**os.environ, **NSPAWN_ENVIRONMENT},
+            NSPAWN_ENVIRONMENT,
             file_actions=[
                 (os.POSIX_SPAWN_DUP2, nothing.fileno(), 0),
                 (os.POSIX_SPAWN_DUP2, console.fileno(), 1),
@@ -189,14 +241,15 @@ def stop(spec: Spec, folders: Folders) -> None:
     pid = supervisor(folders)
     for child in _children(pid) if pid else []:
         _kill(child)
-    deadline = time.monotonic() + STOP_SECONDS
-    while left := processes(spec):
-        if pid is None or time.monotonic() > deadline - STOP_SECONDS + 3:
+    began = time.monotonic()
+    while left := sorted({*processes(folders), *filter(None, [supervisor(folders)])}):
+        waited = time.monotonic() - began
+        if pid is None or waited > INIT_SECONDS:
             for process in left:
                 _kill(process)
-        if time.monotonic() > deadline:
+        if waited > STOP_SECONDS:
             raise DeadlineError(spec.name, "the machine's processes to end", STOP_SECONDS, f"still there: {left}")
-        time.sleep(0.05)
+        time.sleep(0.02)
     folders.record.unlink(missing_ok=True)
 
 
@@ -220,12 +273,28 @@ def remove(spec: Spec, folders: Folders) -> None:
     Raises:
         StepError: something could not be removed; names it.
     """
-    base = str(folders.base)
-    below = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    for mount in sorted((path for path in below if path == base or path.startswith(base + "/")), reverse=True):
-        call(spec.name, f"unmount {mount}", "umount", mount)
-    if left := cgroups.remove(spec.name):
+    _unmount(spec, folders)
+    if left := cgroups.remove(folders.group):
         raise StepError(spec.name, "remove the machine's cgroups", f"still there: {', '.join(map(str, left))}")
     drop_bridge(spec)
     if folders.base.exists():
         shutil.rmtree(folders.base)
+
+
+def _unmount(spec: Spec, folders: Folders) -> None:
+    """Unmount all, and wait until the disk's loop device is free: the kernel lets go of it a moment after.
+
+    Raises:
+        StepError: something cannot be unmounted.
+        DeadlineError: something still has the disk open.
+    """
+    deadline = time.monotonic() + LOOP_SECONDS
+    loops = ["losetup", "--noheadings", "--output=NAME", "--associated", str(folders.image)]
+    while True:
+        for mount in mounts(folders.base):
+            call(spec.name, f"unmount {mount}", "umount", mount)
+        if not folders.image.exists() or not (busy := call(spec.name, "look at loop devices", *loops)):
+            return
+        if time.monotonic() > deadline:
+            raise DeadlineError(spec.name, "the disk's loop device to be free", LOOP_SECONDS, busy.strip())
+        time.sleep(0.02)

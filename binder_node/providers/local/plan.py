@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from binder_node.spec.model import LocalProvider, Spec
 PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "openssh-server", "ca-certificates", "python3-minimal", "iproute2", "iptables",
     "nftables", "ipset", "conntrack", "ethtool", "socat", "procps", "kmod", "curl", "rsync", "xfsprogs", "zstd",
-    "systemd-timesyncd", "libpam-systemd",
+    "systemd-timesyncd", "libpam-systemd", "sudo",
 )  # fmt: skip
 
 # Change it when what `roots.py` does to a root changes.
@@ -30,8 +31,12 @@ def root_key(suite: str) -> str:
 
 
 def mmdebstrap_argv(suite: str, target: Path) -> list[str]:
-    """Make the suite's root, without its documentation, package lists and archives."""
+    """Make the suite's root, without its documentation, package lists and archives.
+
+    In a process namespace that ends with its maker: nothing goes on writing when that is killed.
+    """
     return [
+        *("setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"),
         "mmdebstrap",
         "--quiet",
         "--variant=minbase",
@@ -62,11 +67,36 @@ def local(spec: Spec) -> LocalProvider:
     return spec.provider
 
 
+def clash(spec: Spec, shown: list[dict[str, Any]]) -> str:
+    """Whose addresses the network's are already; empty when nobody's but our bridge's.
+
+    ``shown`` is what ``ip -j -4 address show`` prints: ``[{"ifname", "addr_info": [{"local", "prefixlen"}]}]``.
+    """
+    for link in shown:
+        if link.get("ifname") == bridge_name(spec):
+            continue
+        for entry in link.get("addr_info", []):
+            other = IPv4Interface(f"{entry['local']}/{entry['prefixlen']}")
+            if other.network.overlaps(local(spec).network):
+                return f"{local(spec).network} overlaps {other}, which {link['ifname']} has"
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Folders:
     """Where one machine lies: everything of it, so that its end is this folder's end."""
 
     base: Path
+
+    @property
+    def group(self) -> str:
+        """The machine's cgroup; by its folder, for two homes may each have a node of one name."""
+        return f"binder-node-local-{self.base.name}-{hashlib.sha256(str(self.base).encode()).hexdigest()[:8]}"
+
+    @property
+    def lower(self) -> Path:
+        """Link to the cached root that the machine was made from; it stays with that one when the cache has a newer."""
+        return self.base / "lower"
 
     @property
     def image(self) -> Path:
@@ -135,7 +165,11 @@ def nspawn_argv(spec: Spec, folders: Folders) -> list[str]:
 
 
 # What nspawn reads from its environment (https://systemd.io/ENVIRONMENT/).
-NSPAWN_ENVIRONMENT = {"SYSTEMD_SECCOMP": "0", "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1"}
+NSPAWN_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "SYSTEMD_SECCOMP": "0",
+    "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1",
+}
 
 # A machine's own unit before the network: cgroup v1 hierarchies come read-only into a container (bind first, or it
 # works in one machine only), and networkd waits for a udev that a container does not have.
@@ -176,7 +210,9 @@ def machine_files(spec: Spec) -> dict[str, tuple[str, int]]:
     """Files of a local machine besides those of its user-data: path below ``/`` -> (text, mode)."""
     provider = local(spec)
     script = SCRIPT.format(address=provider.address, prefix=provider.network.prefixlen, gateway=gateway(spec))
+    port = {} if spec.ssh.port == 22 else {"etc/ssh/sshd_config.d/10-port.conf": (f"Port {spec.ssh.port}\n", 0o644)}
     return {
+        **port,
         "etc/systemd/system/binder-node-local.service": (UNIT, 0o644),
         "etc/binder-node-local": (script, 0o755),
         "etc/resolv.conf": (f"nameserver {gateway(spec)}\n", 0o644),
@@ -216,6 +252,8 @@ def seed_files(document: dict[str, Any]) -> dict[str, tuple[str, int]]:
         home = "root" if user["name"] == "root" else f"home/{user['name']}"
         text = "".join(_ended(key) for key in user["ssh_authorized_keys"])
         files[f"{home}/.ssh/authorized_keys"] = (text, 0o600)
+        if "sudo" in user:
+            files["etc/sudoers.d/90-cloud-init-users"] = (f"{user['name']} {user['sudo']}\n", 0o440)
     return files
 
 

@@ -14,6 +14,10 @@ from binder_node.providers.local.plan import mmdebstrap_argv, root_key
 # Measured at 52 s; a slow mirror is given its time.
 MAKE_SECONDS = 900
 LOCK_SECONDS = 1200
+REMEDIES = {
+    "bookworm": "is Debian's mirror reachable, and the package debian-archive-keyring installed?",
+    "noble": "is Ubuntu's mirror reachable, and the package ubuntu-keyring installed? Else take bookworm",
+}
 
 
 def root_of(cache: Path, suite: str) -> Path:
@@ -37,6 +41,8 @@ def ensure_root(cache: Path, suite: str, report: Reporter) -> Path:
     try:
         with FileLock(root.parent / f"{root.name}.lock", timeout=LOCK_SECONDS):
             if not root.is_dir():
+                for left in root.parent.glob(f".{root.name}-*"):  # of a maker that was killed
+                    shutil.rmtree(left)
                 _make(root, suite, report)
     except Timeout as error:
         raise DeadlineError("here", f"another process that makes {root}", LOCK_SECONDS) from error
@@ -59,7 +65,7 @@ def _make(root: Path, suite: str, report: Reporter) -> None:
         except subprocess.TimeoutExpired as error:
             raise DeadlineError("here", f"mmdebstrap of {suite}", MAKE_SECONDS) from error
         if done.returncode != 0:
-            raise StepError("here", f"mmdebstrap of {suite}", done.stderr[-2000:], "is the package mirror reachable?")
+            raise StepError("here", f"mmdebstrap of {suite}", done.stderr[-2000:], REMEDIES[suite])
         for key in target.glob("etc/ssh/ssh_host_*"):
             key.unlink()
         target.rename(root)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,8 +67,8 @@ class LocalMachine:
         if running:
             self._write(access)
         return LocalSeen(
-            root=root_of(cache_folder(), local(self.node.spec).suite).is_dir(),
-            made=(self.folders.root / "etc/binder-node-local").exists() or running,
+            root=self.folders.lower.is_dir() or root_of(cache_folder(), local(self.node.spec).suite).is_dir(),
+            made=running or self.folders.lower.is_symlink(),
             running=running,
             answers=running and remote.answers(access),
         )
@@ -97,10 +95,14 @@ class LocalMachine:
         if shutil.which("systemd-nspawn") is None:
             remedy = "run `bootstrap/prepare packages`"
             raise StepError("here", "make a local machine", "systemd-nspawn is not installed", remedy)
-        lower = ensure_root(cache_folder(), local(spec).suite, report)
-        if seen.running or machine.processes(spec):
+        if not self.changes(seen):
+            return
+        made_from = folders.lower.readlink() if folders.lower.is_symlink() else None
+        lower = made_from or ensure_root(cache_folder(), local(spec).suite, report)
+        if seen.running or machine.processes(folders):
             # One that does not answer, or a start that was cut short and never recorded.
             machine.stop(spec, folders)
+        remote.disconnect(self._access())
         report(Event("progress", self.name, "mount its root and disk"))
         folders.base.mkdir(mode=0o700, parents=True, exist_ok=True)
         machine.ensure_bridge(spec)
@@ -110,7 +112,7 @@ class LocalMachine:
         self._write(access)
         report(Event("progress", self.name, "boot"))
         machine.start(spec, folders)
-        remote.wait_for_ssh(access, SSH_SECONDS)
+        remote.wait_for_ssh(access, SSH_SECONDS, lambda: machine.check_alive(spec, folders))
 
     def access(self, seen: LocalSeen) -> Access | None:
         return self._access() if seen.answers else None
@@ -123,20 +125,12 @@ class LocalMachine:
         """Leaves no process, link, mount, address, cgroup or file; the cached root stays."""
         spec, folders = self.node.spec, self.folders
         report(Event("progress", self.name, "end its processes"))
-        self._close_connection()
+        remote.disconnect(self._access())
         machine.stop(spec, folders)
         report(Event("progress", self.name, "remove its mounts, links and files"))
         machine.remove(spec, folders)
         for name in ("login_key", "known_hosts", "ssh_config", "control"):
             (self.node.runtime / name).unlink(missing_ok=True)
-
-    def _close_connection(self) -> None:
-        access = self._access()
-        if access.config.exists():
-            argv = remote.ssh_argv(access)
-            argv[1:1] = ["-O", "exit"]
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                subprocess.run(argv, capture_output=True, timeout=10, check=False)
 
     def _access(self) -> Access:
         runtime, spec = self.node.runtime, self.node.spec
