@@ -167,7 +167,7 @@ def _show(made: Mapping[str, Artifact], sentence: str) -> None:
 
 
 @app.command(
-    epilog="Examples:  binder-node artifacts bundle /media/usb/binder   ·   binder-node up bids --bundle /media/usb/binder",
+    epilog="Examples:  binder-node artifacts bundle /media/usb   ·   binder-node up bids --bundle /media/usb",
 )
 def bundle(
     folder: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Annotated
 
 import typer
@@ -40,5 +41,6 @@ app.add_typer(artifacts.app, name="artifacts", help="The pinned files a node is 
 
 
 def run() -> None:
-    """Entry point of the ``binder-node`` script."""
+    """Entry point of the ``binder-node`` script. A polite ``kill`` ends it as Ctrl-C does: what is open is closed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()

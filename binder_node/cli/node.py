@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,7 +26,7 @@ def plan(
     source: SourceOption = "",
     bundle: BundleOption = None,
 ) -> None:
-    """Show what [bold]up[/] would change, stage by stage: files as diffs, secrets masked. Touches nothing."""
+    """Show what `up` would change, stage by stage: files as diffs, secrets masked. Touches nothing."""
     from binder_node.cli.output import document, reporting
     from binder_node.cli.run import errors
     from binder_node.events import silent
@@ -56,7 +55,7 @@ def _show_plan(made: Plan) -> None:
             say(f"  {change.action} {change.what}")
             if change.diff:
                 diff(change.diff)
-    say(f"{made.node}: {made.count} changes in all" if made.count else f"{made.node}: nothing to do")
+    say(f"{made.node}: {made.count or 'no'} change{'' if made.count == 1 else 's'} in all")
 
 
 @app.command(
@@ -97,7 +96,8 @@ def _fields(outcome: Outcome) -> dict[str, Any]:
 
 
 def _sentence(outcome: Outcome) -> str:
-    what = f"{outcome.changes} changes" if outcome.changes else "nothing to change"
+    count = outcome.changes
+    what = f"{count} change{'' if count == 1 else 's'}" if count else "nothing to change"
     return f"{outcome.node}: {what}, {outcome.seconds:.1f} s; {outcome.url} at {outcome.address}"
 
 
@@ -137,7 +137,7 @@ def status(
         stages: dict[str, Any] = seen["stages"]
         if output is Output.text:
             rows = [
-                [name, "as it should be" if stage["ok"] else f"{len(stage['changes'])} changes wanted"]
+                [name, "as it should be" if stage["ok"] else _wanted(len(stage["changes"]))]
                 for name, stage in stages.items()
             ]
             table("", ["stage", "state"], rows)
@@ -146,6 +146,10 @@ def status(
             document(seen, output)
         if not all(stage["ok"] for stage in stages.values()):
             raise typer.Exit(1)
+
+
+def _wanted(count: int) -> str:
+    return f"{count} change{'' if count == 1 else 's'} wanted"
 
 
 @app.command(
@@ -201,6 +205,3 @@ def unlock(
         confirm(f"{name} is locked: {held.describe(time.time())}. It goes on if it still runs.", name, yes)
         lock.break_lock(found.runtime)
         say(f"{name}: lock broken")
-
-
-_ = Path  # typer resolves annotations of shared options in this module

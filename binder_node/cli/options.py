@@ -38,7 +38,11 @@ OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for p
 PinsOption = Annotated[
     Path | None,
     typer.Option(
-        "--pins", envvar="BINDER_NODE_PINS", help="A TOML file that replaces or adds pins.", show_default=False
+        "--pins",
+        envvar="BINDER_NODE_PINS",
+        metavar="FILE",
+        help="A TOML file that replaces or adds pins.",
+        show_default=False,
     ),
 ]
 SourceOption = Annotated[
@@ -46,6 +50,7 @@ SourceOption = Annotated[
     typer.Option(
         "--source",
         envvar="BINDER_NODE_SOURCE",
+        metavar="NAMES",
         help="Where artifacts come from, best first: release,module,bundle. Default: as the pins say.",
         show_default=False,
     ),
@@ -53,6 +58,10 @@ SourceOption = Annotated[
 BundleOption = Annotated[
     Path | None,
     typer.Option(
-        "--bundle", envvar="BINDER_NODE_BUNDLE", help="A folder made by `artifacts bundle`.", show_default=False
+        "--bundle",
+        envvar="BINDER_NODE_BUNDLE",
+        metavar="DIR",
+        help="A folder made by `artifacts bundle`.",
+        show_default=False,
     ),
 ]

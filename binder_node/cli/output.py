@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -166,6 +166,3 @@ def diff(text: str) -> None:
     screen = console()
     for line in text.splitlines():
         screen.print(f"    {line}", markup=False, style=styles.get(line[:1], ""))
-
-
-Render = Callable[[Any], None]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from binder_node.spec.load import Inventory
 
 app = typer.Typer()
+PANEL = "Inventories"
 
 
 class ProviderKind(StrEnum):
@@ -31,7 +32,11 @@ class StorageKind(StrEnum):
     s3 = "s3"
 
 
-@app.command()
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples:  binder-node init bids --cpus 24 --memory 192G --disk 960G --binder bids.mybinder.org   ·   "
+    "binder-node init bids --provider ssh --address 203.0.113.10 --storage s3 --bucket bids-registry",
+)
 def init(
     name: Annotated[str, typer.Argument(metavar="NODE", help="The new node's name, like bids-1.", show_default=False)],
     provider: Annotated[ProviderKind, typer.Option(help="A machine made here, or one you have.")] = ProviderKind.local,
@@ -77,7 +82,10 @@ def _again(name: str, path: Path) -> str:
     return name if path == Path("inventories") / f"{name}.yaml" else str(path)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples:  binder-node check bids   ·   binder-node check inventories/bids.yaml -o json",
+)
 def check(node: NodeArgument, output: OutputOption = Output.text) -> None:
     """Check an inventory: every mistake at once, with its line; then what was computed from the machine's size."""
     from binder_node.cli.output import document, say

@@ -1,0 +1,178 @@
+"""The command line's reference as Markdown, from the Typer app. ``python -m binder_node.cli.reference`` prints it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+INTRODUCTION = """\
+# The command line
+
+<!-- Made by `python -m binder_node.cli.reference`; a test compares. -->
+
+`binder-node COMMAND NODE ...`: NODE is a name, which stands for `inventories/NODE.yaml`, or the path of an inventory.
+`binder-node COMMAND --help` shows what is on this page. In a checkout, `uv run binder-node` runs it.
+"""
+
+OUTPUT = """
+## Output
+
+People read stderr: one line an event, tables, warnings, errors. Stdout is for what a program takes: `kubeconfig`'s
+file, `logs`' lines, what the code of `launch --run` printed, and everything that `-o json` or `-o yaml` gives. There is
+no colour where stderr is no terminal, or where `NO_COLOR` is set.
+
+These write one document, in JSON or YAML:
+"""
+DOCUMENTS = {
+    "check": '`{"ok", "warnings", "file", "spec", "computed"}`; a wrong inventory: '
+    '`{"ok": false, "problems": [PROBLEM]}`. A warning and a problem are `{"file", "line", "path", "wrong", "right"}`.',
+    "plan": '`{"node", "count", "stages": [{"stage", "changes": [{"stage", "action", "what", "diff"}]}]}`',
+    "status": '`{"node", "url", "address", "stages": {STAGE: {"ok", "changes", "seen"}}}`. `changes` are texts; what '
+    "is in `seen` is the stage's own and may change.",
+    "artifacts list": '`[{"name", "version", "kind", "needed", "source", "from", "cached", "sha256", "size"}]`; `path` '
+    "where it is cached",
+    "artifacts verify": '`{"cache", "ok", "files": [{"path", "sha256", "size", "good"}]}`',
+}
+EVENTS = """
+`up`, `launch` and `artifacts fetch|build|bundle` write one event a line while they run, always as JSON:
+`{"kind", "stage", "message", "data", "at"}`. `kind` is one of `start`, `done`, `failed`, `progress`, `change`, `log`
+and `warn`; `at` is in seconds since 1970. `stage` is `machine`, `host`, `storage` or `release`, or `artifacts`, `up`,
+`launch`. A step's `done` has `data.seconds`. The `data` of the last line is the outcome:
+"""
+OUTCOMES = {
+    "up": '`{"node", "changes", "seconds", "stages": {STAGE: seconds}, "address", "url"}`',
+    "launch": '`{"phase", "phases", "seconds_by_phase", "url", "output", "failed"}`',
+    "artifacts fetch, build": '`{"artifacts": [{"name", "version", "path", "sha256", "size"}]}`',
+    "artifacts bundle": '`{"folder", "artifacts"}`, each as above',
+}
+
+EXIT_CODES = {
+    0: "Done. For `status`: every stage is as its inventory says.",
+    1: "A step failed, and the message says where, why and what to do; or `status` found changes, a launch or its code "
+    "failed, `artifacts verify` found a damaged file. With a traceback: a bug of ours.",
+    2: "The input is wrong: an option, an inventory, a name that was not confirmed. Nothing was touched.",
+    3: "A wait ran out; the message says what was waited for and what was seen last. Run the same command again.",
+    4: "Another run holds the node's lock; the message names it.",
+    130: "Interrupted by Ctrl-C or a polite `kill`. Run the same command again.",
+}
+
+# Read by the package on the operator's machine. A test looks for others in the code.
+VARIABLES = {
+    "BINDER_NODE_PINS": "As `--pins`.",
+    "BINDER_NODE_SOURCE": "As `--source`.",
+    "BINDER_NODE_BUNDLE": "As `--bundle`.",
+    "BINDER_NODE_DEBUG": "As `--debug`.",
+    "BINDER_NODE_S3_ACCESS_KEY": "Key of a bucket elsewhere (`storage.kind: s3`): said at the first `up`, or to "
+    "replace it; kept with the node's secrets.",
+    "BINDER_NODE_S3_SECRET_KEY": "Its secret half.",
+    "BINDER_NODE_IDENTITY": "The age identity that opens the secrets. Default: `~/.config/binder-node/identity.txt`. "
+    "Back it up.",
+    "BINDER_NODE_SECRETS_DIR": "Folder of `NODE.age`. Default: `secrets/` beside the folder of the inventories.",
+    "BINDER_NODE_STATE": "Folder for ssh configurations and locks; all of it is made again when it is lost. Default: "
+    "`~/.local/state/binder-node`.",
+    "BINDER_NODE_CACHE": "Folder for artifacts and root filesystems. Default: `~/.cache/binder-node`.",
+    "BINDER_NODE_LOCAL_DIR": "Folder for the machines of the provider `local`. Default: "
+    "`~/.local/share/binder-node/machines`.",
+    "NO_COLOR": "Set to anything: no colours.",
+}
+
+COMPLETION = """
+## Shell completion
+
+`binder-node --install-completion` sets it up for the shell that it is run from (bash, zsh, fish, PowerShell);
+`--show-completion` prints it instead. Names of nodes complete from `inventories/`, names of artifacts from the pins.
+"""
+
+
+def markdown() -> str:
+    """The whole page."""
+    import typer
+
+    from binder_node.cli.main import app
+
+    root: Any = typer.main.get_command(app)
+    lines = [INTRODUCTION, "## Options of every command", ""]
+    lines += _table("Option", [param for param in root.params if not param.name.endswith("_completion")])
+    lines += ["", "They stand before the command: `binder-node --debug up bids`."]
+    for name, command in root.commands.items():
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            lines += _command(name, command)
+        else:
+            lines += ["", f"## {name}", "", command.help]
+            for sub, subcommand in inner.items():
+                lines += _command(f"{name} {sub}", subcommand, "###")
+    lines += [OUTPUT, *_pairs("Command", "Document", DOCUMENTS)]
+    lines += [EVENTS, *_pairs("Command", "Outcome", OUTCOMES)]
+    lines += [
+        "",
+        "When a command fails there is no outcome: the events end, and the error is on stderr. A launch"
+        " whose build or code fails has one, with `failed`.",
+    ]
+    lines += ["", "## Exit codes", "", *_pairs("Code", "Meaning", EXIT_CODES)]
+    lines += ["", "`ssh` and `logs` end with the code of what ran on the node, or 255 when ssh itself failed."]
+    lines += ["", "## Environment", "", *_pairs("Variable", "Meaning", VARIABLES)]
+    lines.append(COMPLETION)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _command(name: str, command: Any, level: str = "##") -> Iterator[str]:
+    arguments = [param for param in command.params if param.param_type_name == "argument"]
+    options = [param for param in command.params if param.param_type_name == "option" and param.name != "help"]
+    usage = " ".join([name, *(_metavar(param) for param in arguments), *(["[OPTIONS]"] if options else [])])
+    yield from ("", f"{level} {name}", "", command.help, "", f"    binder-node {usage}", "")
+    if arguments:
+        yield from (*_table("Argument", arguments), "")
+    if options:
+        yield from (*_table("Option", options), "")
+    yield from ("```console", *(f"$ {example}" for example in examples(command)), "```")
+
+
+def examples(command: Any) -> list[str]:
+    """The examples in a command's ``--help``, each a line for a shell."""
+    _, _, text = (command.epilog or "").partition(":  ")
+    return [example.strip() for example in text.split("·") if example.strip()]
+
+
+def _pairs(left: str, right: str, rows: Mapping[Any, str]) -> Iterator[str]:
+    yield from (f"| {left} | {right} |", "|---|---|")
+    yield from (f"| `{key}` | {text} |" for key, text in rows.items())
+
+
+def _table(head: str, params: list[Any]) -> Iterator[str]:
+    yield f"| {head} | Default | Meaning |"
+    yield "|---|---|---|"
+    for param in params:
+        cells = (_spelled(param), _default(param), param.help or "")
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _spelled(param: Any) -> str:
+    if param.param_type_name == "argument":
+        return f"`{_metavar(param)}`"
+    value = "" if param.is_flag else f" {_metavar(param)}"
+    return f"`{', '.join(param.opts)}{value}`"
+
+
+def _metavar(param: Any) -> str:
+    if param.metavar:
+        return str(param.metavar)
+    if isinstance(param.default, Enum):
+        return "|".join(str(member.value) for member in type(param.default))
+    name = param.name.upper().replace("_", "-")
+    return name if param.required or param.param_type_name == "option" else f"[{name}]..."
+
+
+def _default(param: Any) -> str:
+    if param.required:
+        return "required"
+    value = param.default.value if isinstance(param.default, Enum) else param.default
+    return "" if value in (None, "", False) else f"`{value}`"
+
+
+__all__ = ["examples", "markdown"]
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())
