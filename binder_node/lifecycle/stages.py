@@ -43,7 +43,7 @@ def look(stage: Stage[Any], report: Reporter, *, exists: bool) -> Inspected:
     if not exists:
         seen = stage.nothing()
         return Inspected(stage, seen, stage.changes(seen))
-    with step(report, stage.name, f"look at {stage.name}"):
+    with step(report, stage.name, f"look at {stage.name}", whole=True):
         seen = stage.inspect(report)
     return Inspected(stage, seen, stage.changes(seen))
 
@@ -89,7 +89,7 @@ def apply_all(found: list[Inspected], report: Reporter, tell: Callable[[list[Cha
         if not current.changes:
             continue
         tell(current.changes)
-        with step(report, current.stage.name, _summary(current.changes), changes=len(current.changes)):
+        with step(report, current.stage.name, _summary(current.changes), changes=len(current.changes), whole=True):
             current.stage.apply(current.seen, report)
         done += len(current.changes)
     return done

@@ -29,13 +29,13 @@ class Plan:
 
 @dataclass(slots=True)
 class Timed:
-    """A reporter that also keeps the seconds of each stage that had something to do, in order."""
+    """A reporter that also keeps each stage's seconds, in order; of the steps inside one nothing is added again."""
 
     report: Reporter
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, event: Event, /) -> None:
-        if event.kind == "done" and "seconds" in event.data:
+        if event.kind == "done" and event.data.get("whole"):
             self.seconds[event.stage] = self.seconds.get(event.stage, 0.0) + float(event.data["seconds"])
         self.report(event)
 
