@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
-_CHUNK = 1 << 18
 _EVERY = 0.25  # seconds between two progress events
 _LIST_MAX = 1 << 20  # bytes; a checksum list is a few kB, an error page served as one may be anything
 _REACH = "check the network, `https_proxy`, or use --source module or a bundle (docs/how-to/run-without-internet.md)"
@@ -81,7 +80,7 @@ class Web:
         with self.stream(url) as response:
             _refuse(doing, response, (200,))
             body = b""
-            for chunk in response.iter_raw(_CHUNK):
+            for chunk in response.iter_raw():
                 body += chunk
                 if len(body) > _LIST_MAX:
                     raise StepError("here", doing, f"{url} is no checksum list: more than {_LIST_MAX} bytes")
@@ -216,7 +215,7 @@ class Transfer:
     def _append(self, response: httpx.Response, done: int, total: int) -> None:
         last = 0.0
         with self.part.open("ab" if done else "wb", buffering=0) as file:
-            for chunk in response.iter_raw(_CHUNK):
+            for chunk in response.iter_raw():  # as it comes: a chunk size would drop what it holds at a break
                 file.write(chunk)
                 done += len(chunk)
                 if self.web.halt.is_set():
