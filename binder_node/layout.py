@@ -38,6 +38,17 @@ HUB_UID = 1000
 BUILD_GROUP = "binder-node-builds"
 BUILD_GUARD = "bin/guard.py"  # below ENGINE_STATE
 
+# Where users' code must not connect to, whether a pod's (NetworkPolicy) or a build step's (firewall).
+# IANA's special-purpose registry, but for 198.18.0.0/15 (benchmarking): test machines live there, and nobody else.
+RESERVED = (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+    "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4",
+    "240.0.0.0/4",
+)  # fmt: skip
+# TCP ports that the federation lets user and build pods reach (mybinder.org-deploy, NetworkPolicy): web, git, rsync,
+# XRootD, and what IPFS uses.
+OUTWARD = (80, 443, 873, 1094, 1095, 4001, 9418, 16286)
+
 
 def stored(name: str, sha256: str) -> PurePosixPath:
     """The path of an artifact on the node."""

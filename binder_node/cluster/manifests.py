@@ -7,7 +7,7 @@ from io import StringIO
 from ipaddress import IPv4Network, collapse_addresses
 from typing import Any
 
-from binder_node.layout import NAMESPACE, PULL_PORT, REGISTRY_SERVICE
+from binder_node.layout import NAMESPACE, OUTWARD, PULL_PORT, REGISTRY_SERVICE, RESERVED
 from binder_node.spec.model import Spec
 
 Manifest = dict[str, Any]
@@ -17,15 +17,6 @@ OWN = {"app.kubernetes.io/managed-by": "binder-node"}
 PRIORITY, PRIORITY_VALUE = "binder-core", 10000
 # BinderHub gives its build pods this label (binderhub/build.py, _component_label).
 BUILD_PODS = {"component": "binderhub-build"}
-# What the federation lets user and build pods reach (mybinder.org-deploy, NetworkPolicy): web, git, rsync, XRootD,
-# and what IPFS uses.
-OUTWARD = (80, 443, 873, 1094, 1095, 4001, 9418, 16286)
-# IANA's special-purpose registry, but for 198.18.0.0/15 (benchmarking): test machines live there, and nobody else.
-RESERVED = (
-    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
-    "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4",
-    "240.0.0.0/4",
-)  # fmt: skip
 
 
 def manifests(spec: Spec, address: str) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from binder_node import layout
 from binder_node.artifacts.model import Artifact
-from binder_node.host import firewall
 from binder_node.host.render import render
 from binder_node.host.wanted import Component, Wanted
 from binder_node.secrets.masked import Masked
@@ -60,7 +59,7 @@ def reference() -> str:
         *(f"| {port} | {what} | {who} |" for port, what, who in PORTS),
         "",
         "Builds reach none of them. Outward they have ports "
-        f"{', '.join(map(str, firewall.OUTWARD))} and DNS, towards public addresses.",
+        f"{', '.join(map(str, layout.OUTWARD))} and DNS, towards public addresses.",
     ]
     for component in wanted.components:
         lines += [

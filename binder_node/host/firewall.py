@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network
 
 from binder_node.host.wanted import Component, File, Unit, unit_file
-from binder_node.layout import API_PORT, ETC, PULL_PORT
+from binder_node.layout import API_PORT, ETC, OUTWARD, PULL_PORT, RESERVED
 from binder_node.spec.model import Spec
 
 RULES = str(ETC / "firewall.nft")
@@ -18,15 +18,6 @@ TABLE = "binder_node"
 # The bridge that BuildKit's network plugin makes (see buildkit.py).
 BRIDGE = "buildkit0"
 
-# IANA's special-purpose registry, but for 198.18.0.0/15 (benchmarking): test machines live there, and nobody else.
-RESERVED = (
-    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
-    "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4",
-    "240.0.0.0/4",
-)  # fmt: skip
-# What the federation lets user and build pods reach (mybinder.org-deploy, NetworkPolicy): web, git, rsync, XRootD,
-# and what IPFS uses.
-OUTWARD = (80, 443, 873, 1094, 1095, 4001, 9418, 16286)
 # New connections a second and source before a build is told no: a scan makes thousands, `conda install` tens.
 NEW_RATE, NEW_BURST = 50, 500
 
