@@ -20,16 +20,23 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def root(
-    debug: Annotated[bool, typer.Option("--debug", envvar="BINDER_NODE_DEBUG", help="Show tracebacks.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
-) -> None:
-    if version:
+def show_version(asked: bool) -> None:
+    """Callback of ``--version``: it is answered before a command is missed."""
+    if asked:
         from binder_node import __version__
 
         typer.echo(f"binder-node {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", envvar="BINDER_NODE_DEBUG", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=show_version)
+    ] = False,
+) -> None:
+    del version
     if debug:
         os.environ["BINDER_NODE_DEBUG"] = "1"
 
