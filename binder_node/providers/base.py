@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any, Protocol
 
 from binder_node.changes import Change
 from binder_node.events import Reporter
-from binder_node.node import Access
+from binder_node.node import Access, Node
+
+
+def access_to(node: Node, address: IPv4Address | str, identity: Path | None = None) -> Access:
+    """How to reach a node's machine at ``address``; its files lie in ``node.runtime``.
+
+    ``identity`` is a key file of the operator's own; none: the node's key, which
+    :func:`binder_node.remote.write_access` writes.
+    """
+    return Access(
+        name=node.spec.name,
+        address=str(address),
+        port=node.spec.ssh.port,
+        user=node.spec.ssh.user,
+        identity=identity or node.runtime / "login_key",
+        known_hosts=node.runtime / "known_hosts",
+        config=node.runtime / "ssh_config",
+    )
 
 
 class Provider(Protocol):
@@ -32,7 +51,7 @@ class Provider(Protocol):
         ...
 
     def address(self, seen: Any) -> str:
-        """The machine's public address; the one it will have, where that is known before it exists."""
+        """The machine's public IPv4 address, also before it exists where that is known; empty while it is not."""
         ...
 
     def destroy(self, report: Reporter) -> None:

@@ -9,6 +9,7 @@ from binder_node.changes import Change
 from binder_node.errors import StepError
 from binder_node.events import Reporter
 from binder_node.node import Access, Node
+from binder_node.providers.base import access_to
 from binder_node.spec.model import SshProvider
 
 
@@ -66,13 +67,4 @@ class SshMachine:
         return self.node.spec.provider
 
     def _access(self) -> Access:
-        runtime, spec = self.node.runtime, self.node.spec
-        return Access(
-            name=spec.name,
-            address=str(self._provider.address),
-            port=spec.ssh.port,
-            user=spec.ssh.user,
-            identity=self._provider.identity or runtime / "login_key",
-            known_hosts=runtime / "known_hosts",
-            config=runtime / "ssh_config",
-        )
+        return access_to(self.node, self._provider.address, self._provider.identity)

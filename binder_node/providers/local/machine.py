@@ -250,6 +250,9 @@ def stop(spec: Spec, folders: Folders) -> None:
         if waited > STOP_SECONDS:
             raise DeadlineError(spec.name, "the machine's processes to end", STOP_SECONDS, f"still there: {left}")
         time.sleep(0.02)
+    if pid is not None:
+        with contextlib.suppress(ChildProcessError):  # ours only when this process started it
+            os.waitpid(pid, os.WNOHANG)
     folders.record.unlink(missing_ok=True)
 
 
@@ -263,8 +266,6 @@ def _children(pid: int) -> list[int]:
 def _kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):  # ours only when this process started it
-        os.waitpid(pid, os.WNOHANG)
 
 
 def remove(spec: Spec, folders: Folders) -> None:

@@ -12,6 +12,7 @@ from binder_node.changes import Change
 from binder_node.errors import StepError
 from binder_node.events import Event, Reporter
 from binder_node.node import Access, Node
+from binder_node.providers.base import access_to
 from binder_node.providers.local import machine
 from binder_node.providers.local.plan import Folders, bridge_name, local
 from binder_node.providers.local.roots import ensure_root, root_of
@@ -133,16 +134,7 @@ class LocalMachine:
             (self.node.runtime / name).unlink(missing_ok=True)
 
     def _access(self) -> Access:
-        runtime, spec = self.node.runtime, self.node.spec
-        return Access(
-            name=spec.name,
-            address=str(local(spec).address),
-            port=spec.ssh.port,
-            user=spec.ssh.user,
-            identity=runtime / "login_key",
-            known_hosts=runtime / "known_hosts",
-            config=runtime / "ssh_config",
-        )
+        return access_to(self.node, local(self.node.spec).address)
 
     def _write(self, access: Access) -> None:
         secrets = self.node.secrets
