@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from typing import Any, Self
@@ -45,16 +46,22 @@ class Binder:
     """One BinderHub. ``base_url`` is its public one; ``connect_to`` an address to connect to in place of what DNS says.
 
     Every method raises StepError when nobody answers or the answer is none of BinderHub's, and DeadlineError when it
-    takes too long: ``patience`` is how many seconds an answer may (a build's stream has its own).
+    takes too long: ``patience`` is how many seconds an answer may (a build's stream has its own). ``trust`` says whose
+    certificates are taken; none: those of public authorities.
     """
 
     def __init__(
-        self, base_url: str, connect_to: str | None = None, *, patience: float = ANSWER_SECONDS, verify: Any = True
+        self,
+        base_url: str,
+        connect_to: str | None = None,
+        *,
+        patience: float = ANSWER_SECONDS,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         self.base_url, self.connect_to = base_url.rstrip("/"), connect_to or None
         self.name = urlsplit(base_url).hostname or base_url
-        self.patience = patience
-        below = httpx.HTTPTransport(verify=verify)
+        self.patience, self.trust = patience, trust
+        below = httpx.HTTPTransport(verify=trust or True)
         self.http = httpx.Client(
             transport=_At(self.connect_to, below) if self.connect_to else below,
             timeout=httpx.Timeout(patience, connect=CONNECT_SECONDS),

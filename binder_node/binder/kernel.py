@@ -125,6 +125,7 @@ def _channels(binder: Binder, url: str, token: str, kernel: str) -> Iterator[Cli
         channels = connect(
             address,
             sock=binder.connect(address),
+            ssl=binder.trust if address.startswith("wss:") else None,
             additional_headers=_headers(token),
             open_timeout=30,
             close_timeout=5,

@@ -234,7 +234,7 @@ class ReleaseStage:
         deadline = time.monotonic() + HEALTH_SECONDS
         with (
             step(report, STAGE, f"ask {url} how it is") as found,
-            Binder(url, connect_to=self.address, patience=ANSWER_SECONDS) as binder,
+            Binder(url, self.address, patience=ANSWER_SECONDS, trust=tls.trust(self.node.spec)) as binder,
         ):
             while True:
                 try:

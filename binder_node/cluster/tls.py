@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,21 @@ def certificate(spec: Spec) -> Certificate | None:
     chain, key = _read(spec.tls.certificate, "tls.certificate"), _read(spec.tls.key, "tls.key")
     _check(spec, spec.tls, chain, key)
     return Certificate(chain, key)
+
+
+def trust(spec: Spec) -> ssl.SSLContext:
+    """Whom to trust for the node's names: who everybody trusts, and the operator's own chain, whoever issued it.
+
+    Raises:
+        InputError: as :func:`certificate`.
+    """
+    context = ssl.create_default_context()
+    found = certificate(spec)
+    if found is not None:
+        context.load_verify_locations(cadata=found.chain.decode())
+        # The chain's end may be an issuer that nobody knows: what the operator gave is enough.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def _read(file: Path, path: str) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 
 from binder_node.binder.client import Binder
 from binder_node.binder.kernel import run_code, shutdown
+from binder_node.cluster.tls import trust
 from binder_node.binder.repo import parse_repo
 from binder_node.events import Event, Reporter
 from binder_node.lifecycle.opened import Opened, open_bare
@@ -48,7 +49,7 @@ def launch(
     node = open_bare(opened)
     provider = provider_for(node)
     address = provider.address(provider.inspect(_failures_only(report)))
-    binder = Binder(url_of(node), connect_to=address)
+    binder = Binder(url_of(node), connect_to=address, trust=trust(node.spec))
     result, began = Launched(repo), time.monotonic()
     token = ""
     for event in binder.build(path):

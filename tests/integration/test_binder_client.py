@@ -175,7 +175,7 @@ def test_the_certificate_is_checked_against_the_name_not_the_address(tmp_path: P
     with (
         played(serving) as server,
         Binder(
-            f"https://{NAME}:{server.port}", connect_to="127.0.0.1", verify=ssl.create_default_context(cafile=str(file))
+            f"https://{NAME}:{server.port}", connect_to="127.0.0.1", trust=ssl.create_default_context(cafile=str(file))
         ) as binder,
     ):
         server.routes["GET /health"] = lambda to: to.reply(200, {"ok": True, "checks": []})
