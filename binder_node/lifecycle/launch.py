@@ -8,8 +8,8 @@ from typing import Any
 
 from binder_node.binder.client import Binder
 from binder_node.binder.kernel import run_code, shutdown
-from binder_node.cluster.tls import trust
 from binder_node.binder.repo import parse_repo
+from binder_node.cluster.tls import trust
 from binder_node.events import Event, Reporter
 from binder_node.lifecycle.opened import Opened, open_bare
 from binder_node.lifecycle.verbs import url_of
