@@ -170,6 +170,20 @@ def test_a_file_that_was_only_touched_is_kept(vendor: Vendor, tmp_path: Path) ->
     assert (told.messages("warn"), vendor.count("/k3s")) == ([], 1)
 
 
+def test_whoever_finds_it_damaged_has_it_made_anew(vendor: Vendor, tmp_path: Path) -> None:
+    url = vendor.serve("/k3s", DATA)
+    mine = store(tmp_path / "cache", pins(tmp_path, k3s=release(url, sha256(DATA))))
+    artifact = mine.ensure(["k3s"])["k3s"]
+    assert not artifact.drop_if_damaged()
+    hide_damage(artifact.path)
+    assert mine.ensure(["k3s"])["k3s"] == artifact  # as large and as old as it was: nobody looks
+    with pytest.raises(StepError, match=r"k3s was damaged in the cache; it was removed -> run the same command again"):
+        mine.bundle(["k3s"], tmp_path / "bundle")
+    assert list((tmp_path / "bundle").iterdir()) == []
+    mine.bundle(["k3s"], tmp_path / "bundle")
+    assert (tmp_path / "bundle/k3s").read_bytes() == DATA
+
+
 def test_a_torn_record_is_written_anew(vendor: Vendor, tmp_path: Path) -> None:
     url = vendor.serve("/k3s", DATA)
     mine = store(tmp_path / "cache", pins(tmp_path, k3s=release(url, sha256(DATA))))
@@ -182,11 +196,7 @@ def test_a_torn_record_is_written_anew(vendor: Vendor, tmp_path: Path) -> None:
 def test_verify_finds_what_size_and_time_hide(vendor: Vendor, tmp_path: Path) -> None:
     url = vendor.serve("/k3s", DATA)
     mine = store(tmp_path / "cache", pins(tmp_path, k3s=release(url, sha256(DATA))))
-    path = mine.ensure(["k3s"])["k3s"].path
-    seen = path.stat()
-    path.chmod(0o755)
-    path.write_bytes(DATA[:-1] + b"!")
-    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    hide_damage(mine.ensure(["k3s"])["k3s"].path)
     assert [(one.sha256, one.good) for one in mine.cache.verify()] == [(sha256(DATA), False)]
     assert mine.ensure(["k3s"])["k3s"].path.read_bytes() == DATA
     assert [one.good for one in mine.cache.verify()] == [True]
@@ -207,6 +217,14 @@ def test_verify_sweeps_what_dead_processes_left_long_ago(tmp_path: Path) -> None
     assert (tmp_path / "tmp/alive").is_dir()
 
 
+def hide_damage(path: Path) -> None:
+    """Change the last byte and neither size nor time, as a bad disk does."""
+    seen, data = path.stat(), path.read_bytes()
+    path.chmod(0o755)
+    path.write_bytes(data[:-1] + b"!")
+    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+
+
 # --- files, bundles, speed -----------------------------------------------------------------------------------------
 
 
@@ -221,6 +239,30 @@ def test_a_local_file_is_copied_and_a_new_one_noticed(tmp_path: Path) -> None:
     source.unlink()
     with pytest.raises(StepError, match="no such file -> mend the path"):
         mine.ensure(["k3s"])
+
+
+def test_a_link_into_the_cache_is_taken_once(tmp_path: Path) -> None:
+    """An overlay may name files that another pins file has put into the same cache."""
+    (tmp_path / "original").write_bytes(DATA)
+    first = pins(tmp_path / "a", k3s={"file": {"path": str(tmp_path / "original")}})
+    path = store(tmp_path / "cache", first).ensure(["k3s"])["k3s"].path
+    (tmp_path / "link").symlink_to(path)
+    mine = store(tmp_path / "cache", pins(tmp_path / "b", k3s={"file": {"path": str(tmp_path / "link")}}))
+    mine.ensure(["k3s"])
+    again = Told()
+    assert mine.ensure(["k3s"], again)["k3s"].path == path
+    assert again.events == []
+
+
+def test_ctrl_c_while_it_waits_for_another_process(vendor: Vendor, tmp_path: Path) -> None:
+    url = vendor.serve("/k3s", DATA)
+    with Cache(tmp_path / "cache").lock(f"download {url}", "a test"):
+        process = af.command(tmp_path / "cache", overlay(tmp_path, url, sha256(DATA)), "fetch", "k3s", "-o", "json")
+        assert process.stdout is not None
+        while "waiting for" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert af.ended(process, 5)[0] == 130
 
 
 def test_a_local_file_with_another_digest_is_refused(tmp_path: Path) -> None:

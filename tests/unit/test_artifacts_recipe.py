@@ -114,6 +114,18 @@ def test_a_local_file_comes_first_whatever_the_order() -> None:
     assert recipes("k3s", pin, AMD, ("release", "module")) == (Local("k3s", "1", "binary", Path("/x"), None),)
 
 
+def test_only_a_bundle_that_is_given_comes_before_a_local_file() -> None:
+    pin = Pin.model_validate({"version": "1", "file": {"path": "/x"}})
+    given = (Path("/b"), {"k3s": BundleEntry("k3s", "1", "amd64", "k3s", "a" * 64, 1)})
+    local, bundled = (
+        Local("k3s", "1", "binary", Path("/x"), None),
+        Bundled("k3s", "1", "binary", Path("/b/k3s"), "a" * 64),
+    )
+    assert recipes("k3s", pin, AMD, ("bundle",), given) == (bundled, local)
+    assert recipes("k3s", pin, AMD, ("release",), given) == (local,)
+    assert recipes("k3s", pin, AMD, ("bundle",), (Path("/b"), {})) == (local,)
+
+
 def test_entries_of_one_archive_share_the_download() -> None:
     entries = load_pins().entries
     ways = [recipes(name, entries[name], AMD)[0] for name in ("buildkitd", "buildctl")]
