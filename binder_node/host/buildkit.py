@@ -11,17 +11,20 @@ from binder_node.host.firewall import BRIDGE
 from binder_node.host.wanted import Component, File, Folder, Link, Unit, Upload, Wait, unit_file
 from binder_node.layout import (
     BIN,
+    BUILD_GROUP,
+    BUILD_GUARD,
     BUILDKIT_CNI_CONFIG,
     BUILDKIT_CONFIG,
     BUILDKIT_SOCKET,
     BUILDKIT_STATE,
     CNI_BIN,
     CONTAINERD_SOCKET,
+    ENGINE_STATE,
     registry_name,
 )
 from binder_node.spec.model import Spec
 
-UNIT = "buildkit.service"
+UNIT, GUARD_UNIT = "buildkit.service", "binder-node-guard.service"
 CNI = ("bridge", "host-local", "loopback")
 # Seconds that it waits for K3s's containerd at its start.
 CONTAINERD_WAIT = 120
@@ -52,6 +55,7 @@ def buildkit(spec: Spec, artifacts: Mapping[str, Artifact]) -> Component:
                 waits=(Wait("unix", str(BUILDKIT_SOCKET)),),
                 deadline=CONTAINERD_WAIT + 30.0,
             ),
+            Unit(GUARD_UNIT, _guard_unit(spec), restart_on=(_guard(spec),)),
         ),
     )
 
@@ -85,6 +89,8 @@ def _worker(spec: Spec) -> list[str]:
         'networkMode = "cni"',
         f"cniConfigPath = {_quoted(str(BUILDKIT_CNI_CONFIG))}",
         f"cniBinaryPath = {_quoted(str(CNI_BIN))}",
+        # Where the guard finds the steps.
+        f"defaultCgroupParent = {_quoted(BUILD_GROUP)}",
         "gc = true",
     ]
 
@@ -170,6 +176,8 @@ def _unit(spec: Spec, binary: str) -> str:
         Service=[
             ("Type", "notify"),
             ("Environment", f"PATH={PATH}"),
+            # containerd keeps the steps of a buildkitd that was killed, and nothing else ever ends them.
+            ("ExecStartPre", f"-/usr/bin/python3 {_guard(spec)} --parent {BUILD_GROUP} --sweep"),
             *([("ExecStartPre", wait)] if shared else []),
             ("ExecStart", f"{binary} --config {BUILDKIT_CONFIG}"),
             ("Delegate", "yes"),
@@ -180,6 +188,28 @@ def _unit(spec: Spec, binary: str) -> str:
             ("TimeoutStartSec", f"{CONTAINERD_WAIT + 30}"),
             ("Restart", "always"),
             ("RestartSec", "1"),
+        ],
+        Install=[("WantedBy", "multi-user.target")],
+    )
+
+
+def _guard(spec: Spec) -> str:
+    return f"{spec.machine.state}/{ENGINE_STATE}/{BUILD_GUARD}"
+
+
+def _guard_unit(spec: Spec) -> str:
+    """Ends a step that writes more than a build may (cluster/engine/guard.py)."""
+    limit = int(spec.buildkit.disk)
+    return unit_file(
+        Unit=[
+            ("Description", "Guard of what builds write (binder-node)"),
+            ("RequiresMountsFor", f"{spec.machine.state}/{ENGINE_STATE}"),
+        ],
+        Service=[
+            ("ExecStart", f"/usr/bin/python3 {_guard(spec)} --parent {BUILD_GROUP} --limit {limit}"),
+            ("Nice", "10"),
+            ("Restart", "always"),
+            ("RestartSec", "2"),
         ],
         Install=[("WantedBy", "multi-user.target")],
     )

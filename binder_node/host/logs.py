@@ -4,7 +4,7 @@ from __future__ import annotations
 
 UNITS = {
     "k3s": ("k3s.service",),
-    "buildkit": ("buildkit.service",),
+    "buildkit": ("buildkit.service", "binder-node-guard.service"),
     "minio": ("minio.service",),
     "registry": ("registry-push.service", "registry-pull.service"),
     "firewall": ("binder-node-firewall.service",),

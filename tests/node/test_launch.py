@@ -66,3 +66,13 @@ def test_code_that_fails_ends_with_an_error_and_its_traceback(home: Home, git: s
     failed = home.launch(f"{git}/minimal.git", "--run", "1/0")
     assert failed.code == 1
     assert "ZeroDivisionError" in failed.last["data"]["output"]
+
+
+@pytest.mark.parametrize(("repository", "word"), [("eats-memory", "memory"), ("eats-disk", "disk")])
+def test_a_build_that_wants_too_much_is_ended_and_told_what_of(
+    home: Home, git: str, repository: str, word: str
+) -> None:
+    failed = home.launch(f"{git}/{repository}.git")
+    assert failed.code == 1
+    assert phases(failed.events)[-1] == "failed"
+    assert word in failed.err + str([event["message"] for event in failed.events[-12:]])
