@@ -107,8 +107,9 @@ class World:
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ]
         pid = os.posix_spawnp(
-            "ip",
-            ["ip", "netns", "exec", self.namespace, *command],
+            "nsenter",
+            # Not `ip netns exec`: its copy of the mounts would hold the disks of other machines.
+            ["nsenter", f"--net=/run/netns/{self.namespace}", *command],
             {**environment, "PYTHONPATH": str(REPOSITORY)},
             file_actions=files,
             setsid=True,
