@@ -50,6 +50,9 @@ class StorageStage:
             wanted.append(
                 Change(self.name, action, f"key {self.node.secrets.s3_access_key}, scoped to {storage.bucket}")
             )
+        if not own_minio and seen.key != "ok":
+            # Nothing of ours can put it right: `apply` says what the operator can do.
+            wanted.append(Change(self.name, "run", f"use bucket {storage.bucket}, which refuses our key"))
         if not seen.exists and (own_minio or seen.key == "ok"):
             wanted.append(Change(self.name, "create", f"bucket {storage.bucket}"))
         if not own_minio and not seen.lifecycle and seen.key == "ok":
