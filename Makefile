@@ -26,4 +26,4 @@ bench: ## Compare: start-up, a second `up` with plain pyinfra, image stores
 
 docs: ## Build the documentation into site/
 	@bootstrap/prepare uv
-	uv run --frozen --group docs mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 uv run --frozen --group docs mkdocs build --strict
