@@ -11,7 +11,7 @@ from typing import ClassVar
 
 
 class BinderNodeError(Exception):
-    """What every deliberate failure derives from. ``str(error)`` is fit for an operator's eyes, with no secret in it."""
+    """What every deliberate failure derives from. ``str(error)`` is fit for an operator's eyes and holds no secret."""
 
     exit_code: ClassVar[int] = 1
 

@@ -26,7 +26,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A Spec with its secrets, its artifacts by pin name, and ``runtime``: a private folder (0700) for sockets and keys.
+    """A Spec with its secrets, its artifacts by pin name, and ``runtime``: a private folder (0700) of sockets, keys.
 
     ``images`` are the names of container images that the pins fix (``build`` is the stock repo2docker image).
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +48,7 @@ def look(stage: Stage[Any], report: Reporter, *, exists: bool) -> Inspected:
     return Inspected(stage, seen, stage.changes(seen))
 
 
-def look_at_all(stages: list[Stage[Any]], report: Reporter, *, exists: bool) -> list[Inspected]:
+def look_at_all(stages: Sequence[Stage[Any]], report: Reporter, *, exists: bool) -> list[Inspected]:
     """All stages inspected side by side.
 
     A stage that cannot be looked at because an earlier one is not there yet (no MinIO before the host is made) shows
@@ -78,7 +78,7 @@ def _without_failures(report: Reporter) -> Reporter:
     return filtered
 
 
-def apply_all(found: list[Inspected], report: Reporter, tell: Callable[[list[Change]], None]) -> int:
+def apply_all(found: Sequence[Inspected], report: Reporter, tell: Callable[[list[Change]], None]) -> int:
     """Apply the stages' changes in order; returns how many there were.
 
     After a stage has changed something, the later ones are looked at again: what was seen of them is stale.

@@ -58,4 +58,3 @@ def measure(home: Home, runs: int = 5) -> SecondUp:
             ).stderr
         )
     return SecondUp(statistics.median(times["ours"]), statistics.median(times["plain"]))
-

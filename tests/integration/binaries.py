@@ -11,6 +11,8 @@ import pytest
 from binder_node.artifacts.cache import Cache
 from binder_node.artifacts.pins import load_pins
 from binder_node.artifacts.store import Sources, Store, here
+from binder_node.events import silent
+from tests.testbed.build.stand_in import Builder
 
 TESTS = Path(__file__).parents[1]
 # A node's own, and those that the testbed's k3s is put together from.
@@ -30,4 +32,6 @@ def binary(name: str, *other_names: str) -> Path:
         if name in pins.entries:
             store = Store(Cache(), pins, Sources(("file", "module")), here()[1])
             return store.ensure([name])[name].path
+    if name == "kube":
+        return Builder(silent).kube()
     pytest.fail(f"no pin is called {name}")

@@ -144,7 +144,8 @@ class Cluster(Server):
         name = query["labelSelector"].partition("=")[2]
         while time.monotonic() < until:
             for event in pending:
-                if event["object"]["metadata"]["name"] == name:
+                shown: Any = event["object"]
+                if shown["metadata"]["name"] == name:
                     yield json.dumps(event) + "\n"
             with self.changed:
                 self.changed.wait(0.1)
@@ -291,7 +292,8 @@ def binderhub(folder: Path, port: int, config: str, cluster: Cluster) -> Iterato
         "JUPYTERHUB_API_TOKEN": "secret",
         "HOME": str(folder),
     }
-    command = [environment(), "-m", "binderhub", "--config", folder / "config.py", f"--BinderHub.port={port}"]
+    config = str(folder / "config.py")
+    command = [str(environment()), "-m", "binderhub", "--config", config, f"--BinderHub.port={port}"]
     with (folder / "binderhub.log").open("wb") as log:
         process = subprocess.Popen(command, env=own, stdout=log, stderr=log)
     try:

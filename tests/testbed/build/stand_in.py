@@ -74,6 +74,10 @@ class Builder:
                 stored = self.cache.add(key, "k3s", scratch / "k3s", executable=True)
         return _link(stored, OUT / "k3s")
 
+    def kube(self) -> Path:
+        """Kubernetes' servers and kubectl in one executable, which does what its first argument or own name says."""
+        return self._local(KUBE)
+
     def images(self) -> Path:
         """K3s's airgap images, as K3s publishes them: one tar.zst."""
         paths = self._pinned({"coredns": "coredns", "traefik": "traefik"}) | {"pause": self._local(PAUSE)}
