@@ -1,6 +1,6 @@
 # The two commands of the README are `make demo` and `make test`; both install what they need.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint bench docs
+.PHONY: help demo demo-down test soak lint bench docs
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -13,6 +13,10 @@ demo-down: ## Take the demo's machine and its world away
 
 test: ## Lint, types, then every test: unit, integration, and a whole node
 	@bootstrap/test
+
+soak: ## The tests that take long: builds without end on a small disk
+	@bootstrap/prepare uv packages testbed
+	uv run --frozen pytest -m soak tests/node
 
 lint: ## Format, style and types
 	@bootstrap/prepare uv

@@ -19,7 +19,7 @@ import pytest
 from tests.integration.binaries import binary
 from tests.node.harness import Home, make_home
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.soak]
 
 NETWORK = "198.18.44"
 DISK_MB = 6000
