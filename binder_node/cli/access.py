@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from binder_node.cli.options import NodeArgument
+from binder_node.cli.options import NodeArgument, Output, OutputOption
 
 app = typer.Typer()
 PANEL = "On a node"
@@ -69,3 +69,30 @@ def logs(
 
     with errors():
         raise typer.Exit(show_logs(opened.open_spec(node, None), component, lines=lines, follow=follow))
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples:  binder-node probe bids   ·   binder-node probe bids --size 4G -o json",
+)
+def probe(
+    node: NodeArgument,
+    size: Annotated[
+        str, typer.Option("--size", help="How much to write: 4G goes in parts, as a large layer does.")
+    ] = "4k",
+    output: OutputOption = Output.text,
+) -> None:
+    """Write to the registry's bucket, read it back, delete it: small writes pass where large pushes fail."""
+    from binder_node.cli.output import document, reporting, say
+    from binder_node.cli.run import errors
+    from binder_node.lifecycle import opened
+    from binder_node.lifecycle.reach import probe_storage
+
+    with errors():
+        with reporting(Output.text) as report:
+            found = probe_storage(opened.open_spec(node, None), size, report)
+        if output is Output.text:
+            times = f"written in {found.write:.2f} s, read in {found.read:.2f} s, deleted in {found.delete:.2f} s"
+            say(f"{size}: {times}")
+        else:
+            document(found, output)

@@ -11,9 +11,14 @@ from pathlib import Path
 from binder_node import remote
 from binder_node.cluster.kube import fetch_kubeconfig, kubeconfig
 from binder_node.errors import InputError, Problem
+from binder_node.events import Reporter, step
 from binder_node.host.logs import UNITS
 from binder_node.layout import API_PORT, NAMESPACE
-from binder_node.lifecycle.opened import Opened, access_of
+from binder_node.lifecycle.opened import Opened, access_of, open_bare
+from binder_node.spec.model import NodeStorage
+from binder_node.spec.quantity import Quantity
+from binder_node.storage.probe import Probe, probe
+from binder_node.storage.stage import StorageStage
 
 # Deployments of the release, by the names that operators use.
 PODS = ("hub", "proxy", "binder")
@@ -76,3 +81,23 @@ def show_logs(opened: Opened, component: str, *, lines: int, follow: bool) -> in
     access, _ = access_of(opened)
     sudo = "" if access.user == "root" else "sudo "
     return subprocess.run(remote.ssh_argv(access, sudo + command), check=False).returncode
+
+
+def probe_storage(opened: Opened, size: str, report: Reporter) -> Probe:
+    """Prove the node's bucket with its own key: write ``size`` (``4G``), read it back, delete it.
+
+    Raises:
+        InputError: ``size`` is none.
+        StepError, DeadlineError: the bucket cannot be reached, or refused; S3's code is the reason.
+    """
+    try:
+        wanted = Quantity(size)
+    except ValueError as error:
+        raise InputError(Problem("", 0, "--size", str(error), "")) from error
+    needs_machine = isinstance(opened.spec.storage, NodeStorage)
+    access = access_of(opened)[0] if needs_machine else None
+    with (
+        StorageStage(open_bare(opened), access).endpoint() as endpoint,
+        step(report, "storage", f"write, read and delete {wanted} in {endpoint.bucket}"),
+    ):
+        return probe(endpoint, int(wanted))

@@ -45,3 +45,11 @@ def test_a_changed_inventory_changes_that_alone(home: Home) -> None:
     finally:
         home.inventory.write_text(before)
         home.up().ok()
+
+
+def test_a_probe_of_the_bucket_with_a_large_upload(home: Home) -> None:
+    """More than one part, through the node's own key; then nothing of it is left."""
+    found = json.loads(home.run("probe", "--size", "200M", "-o", "json").ok().out)
+    assert found["size"] == 200_000_000
+    left = home.ssh("find /var/lib/binder-node/minio -path '*binder-node-probe*' -type f | wc -l")
+    assert left.strip() == "0"
