@@ -204,13 +204,21 @@ def test_a_restart_leaves_pods_alone_but_not_containerd(machine: Machine) -> Non
     assert took < 60
     log = machine.sh("journalctl -u k3s -o cat --no-pager | grep -c 'imported . images'").stdout
     assert int(log) == 2, "unchanged image archives were imported again"
-    within(20, "the web to answer", lambda: machine.probe("one", "client", "get http://web").code == 0)
+    within(60, "the web to answer", lambda: machine.probe("one", "client", "get http://web").code == 0)
 
 
 def test_killed_it_takes_its_children_along_and_comes_back(machine: Machine) -> None:
     children = machine.sh("pgrep -P $(systemctl show -p MainPID --value k3s)").stdout.split()
     assert len(children) >= 8
-    machine.sh("kill -9 $(systemctl show -p MainPID --value k3s)")
-    within(60, "K3s to be back", lambda: machine.sh("systemctl is-active k3s", check=False).stdout == "active\n")
-    assert machine.sh(f"kill -0 {' '.join(children)}", check=False).code != 0
-    within(20, "the web to answer", lambda: machine.probe("one", "client", "get http://web").code == 0)
+    killed = machine.sh("systemctl show -p MainPID --value k3s").stdout.strip()
+    machine.sh(f"kill -9 {killed}")
+
+    def back() -> bool:
+        # Until systemd has noticed, the unit is still active with the old process.
+        shown = machine.sh("systemctl show -p ActiveState,MainPID --value k3s", check=False).stdout.split()
+        return "active" in shown and killed not in shown
+
+    within(90, "K3s to be back", back)
+    alive = machine.sh(f"for pid in {' '.join(children)}; do kill -0 $pid 2>/dev/null && echo $pid; done; true").stdout
+    assert alive.split() == []
+    within(60, "the web to answer", lambda: machine.probe("one", "client", "get http://web").code == 0)
