@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from binder_node.storage.endpoint import Endpoint, admin, client, explained
+from binder_node.storage.endpoint import Endpoint, admin, client, explained, pool
 from binder_node.storage.policy import ABORT_AFTER_DAYS, POLICY_NAME, scoped
 
 Key = Literal["ok", "missing", "stale", "unscoped"]
@@ -46,14 +46,24 @@ def look(endpoint: Endpoint) -> Bucket:
             if error.code == "NoSuchBucket":
                 return Bucket("ok", False, False)
             raise
-    rules = config.rules if config else []
-    aborts = any(
-        rule.status == "Enabled"
-        and rule.abort_incomplete_multipart_upload
-        and (rule.abort_incomplete_multipart_upload.days_after_initiation or 0) <= ABORT_AFTER_DAYS
-        for rule in rules
-    )
-    return Bucket("ok", True, aborts)
+        rules = config.rules if config else []
+        aborts = any(
+            rule.status == "Enabled"
+            and rule.abort_incomplete_multipart_upload
+            and (rule.abort_incomplete_multipart_upload.days_after_initiation or 0) <= ABORT_AFTER_DAYS
+            for rule in rules
+        )
+        return Bucket("ok", True, aborts or removes_parts_itself(endpoint))
+
+
+def removes_parts_itself(endpoint: Endpoint) -> bool:
+    """Whether the server is MinIO: it takes no rule that only aborts uploads (``InvalidArgument``), and needs none.
+
+    It removes stale parts after a day by itself (``MINIO_API_STALE_UPLOADS_EXPIRY``, 24 hours unless set). It is known
+    by its health check, which no other server has (https://min.io/docs: ``/minio/health/live``).
+    """
+    answer = pool().request("GET", f"{endpoint.url}/minio/health/live", redirect=False, retries=False)
+    return answer.status == 200 and "minio" in answer.headers.get("Server", "").lower()
 
 
 def make(endpoint: Endpoint) -> None:

@@ -52,7 +52,8 @@ class Endpoint:
         return urlsplit(self.url).scheme == "https"
 
 
-def _pool() -> PoolManager:
+def pool() -> PoolManager:
+    """Connections with deadlines and few retries."""
     import urllib3
 
     return urllib3.PoolManager(
@@ -71,7 +72,7 @@ def client(endpoint: Endpoint) -> Minio:
         secret_key=endpoint.secret_key.reveal(),
         secure=endpoint.secure,
         region=endpoint.region,
-        http_client=_pool(),
+        http_client=pool(),
     )
 
 
@@ -85,7 +86,7 @@ def admin(endpoint: Endpoint) -> MinioAdmin:
         credentials=StaticProvider(endpoint.access_key, endpoint.secret_key.reveal()),
         secure=endpoint.secure,
         region=endpoint.region,
-        http_client=_pool(),
+        http_client=pool(),
     )
 
 

@@ -73,6 +73,7 @@ class StorageStage:
             if not seen.exists:
                 report(Event("progress", self.name, f"make bucket {endpoint.bucket}"))
                 bucket.make(endpoint)
+                seen = bucket.look(endpoint)
             if not own_minio and not seen.lifecycle:
                 report(Event("progress", self.name, f"set lifecycle of {endpoint.bucket}"))
                 bucket.set_lifecycle(endpoint)

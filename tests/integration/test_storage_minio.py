@@ -80,7 +80,8 @@ def test_from_nothing_to_a_bucket_with_a_key_of_its_own(root: Endpoint) -> None:
     bucket.make_key(root, ours.access_key, ours)
     assert bucket.look(ours) == Bucket("ok", False, False)
     bucket.make(ours)
-    assert bucket.look(ours) == Bucket("ok", True, False)
+    # MinIO removes stale parts by itself, and would refuse to be told to.
+    assert bucket.look(ours) == Bucket("ok", True, True)
     bucket.make(ours)  # a second time is no error
     assert probe(ours).size == 4096
 
@@ -101,7 +102,7 @@ def test_a_changed_secret_is_seen_and_set_again(root: Endpoint) -> None:
     rotated = replace(ours, secret_key=Masked("another-secret-by-now"))
     assert bucket.look(rotated).key == "stale"
     bucket.make_key(root, rotated.access_key, rotated)
-    assert bucket.look(rotated) == Bucket("ok", True, False)
+    assert bucket.look(rotated) == Bucket("ok", True, True)
     assert bucket.look(ours).key == "stale"
 
 
