@@ -37,6 +37,10 @@ CACHE_TOP = 300 * GB
 #   the kubelet evicts pods          when less than 8 % is free   (then it wipes every unused image: never get here)
 # 60 % minus a cache at its limit (30 %) leaves 30 % of the disk to images and the system at the worst.
 KEEP_FREE, IMAGE_GC_HIGH, IMAGE_GC_LOW, WAIT_BELOW, EVICT_BELOW = 30, 75, 60, 15, 8
+# On a small disk 7 % is less than one build needs, which then fails half-way: what it may write (buildkit.disk's
+# default, 2G) and once more for its packed layers. Never so much that builds wait before the kubelet collects.
+ONE_BUILD = 4 * GB
+WAIT_MOST = 100 - IMAGE_GC_HIGH - 1
 
 
 # What the reference and a fresh inventory say about a computed default, by its dotted key.
@@ -49,7 +53,7 @@ RULES = {
     "kubernetes.evict_below": f"{EVICT_BELOW}",
     "buildkit.cache": f"{CACHE_SHARE:.0%} of the disk, at most {CACHE_TOP // GB}G",
     "buildkit.keep_free": f"{KEEP_FREE}",
-    "buildkit.wait_below": f"{WAIT_BELOW}",
+    "buildkit.wait_below": f"{EVICT_BELOW} and room for one build ({ONE_BUILD // GB}G), {WAIT_BELOW} to {WAIT_MOST}",
     "buildkit.parallelism": "a quarter of the cores, 2 to 8",
     "binderhub.quota": f"{QUOTA_SHARE:.0%} of what fits: (RAM - {IDLE / GB:g}G - an eighth for builds) "
     f"/ session.memory_guarantee, or max_pods - {OWN_PODS} if that is less",
@@ -76,6 +80,12 @@ def parallelism(cpus: int) -> int:
 def cache(disk: int) -> Quantity:
     """The build cache's limit on a filesystem of ``disk`` bytes, in whole MB, never larger than its share."""
     return Quantity(min(CACHE_TOP, max(1, int(disk * CACHE_SHARE) // 10**6) * 10**6))
+
+
+def wait_below(disk: int) -> int:
+    """Free space below which a new build waits, in percent of a filesystem of ``disk`` bytes."""
+    room = -(-100 * ONE_BUILD // disk)
+    return max(WAIT_BELOW, min(WAIT_MOST, EVICT_BELOW + room))
 
 
 def defaults(
@@ -106,7 +116,7 @@ def defaults(
         "buildkit": {
             "cache": cache(machine.disk if disk is None else disk),
             "keep_free": KEEP_FREE,
-            "wait_below": WAIT_BELOW,
+            "wait_below": wait_below(machine.disk if disk is None else disk),
             "parallelism": builds,
         },
         "binderhub": {

@@ -94,3 +94,11 @@ def test_every_computed_default_has_its_rule_in_words() -> None:
     assert found["names"] == {"hub": "hub.a.b", "registry": "registry.a.b"}
     assert set(found["names"]) < set(Names.model_fields)
     assert set(found) < set(Spec.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("disk", "percent"), [("960G", 15), ("80G", 15), ("50G", 16), ("40G", 18), ("20G", 24), ("6G", 24)]
+)
+def test_a_build_waits_while_there_is_no_room_for_it(disk: str, percent: int) -> None:
+    assert sizing.wait_below(int(Quantity(disk))) == percent
+    assert sizing.EVICT_BELOW < percent < 100 - sizing.IMAGE_GC_HIGH
