@@ -224,6 +224,24 @@ def test_two_homes_with_a_node_of_one_name_do_not_touch_each_other(
     assert provider.changes(provider.inspect(silent)) == []
 
 
+def test_a_machine_goes_while_a_younger_one_runs_on(provider: LocalMachine, tmp_path: Path) -> None:
+    """The younger one's mount namespace began as a copy of this computer's mounts, the older one's disk among them."""
+    provider.apply(provider.inspect(silent), silent)
+    name, network = names("young")[0], f"198.18.{os.getpid() % 100 + 150}"
+    runtime = tmp_path / "young-run"
+    runtime.mkdir()
+    young = LocalMachine(
+        Node(load(make_home(tmp_path / "young", name, network).inventory), generate(), {}, {}, runtime)
+    )
+    try:
+        young.apply(young.inspect(silent), silent)
+        provider.destroy(silent)
+        assert traces() == NOTHING
+        assert young.changes(young.inspect(silent)) == []
+    finally:
+        young.destroy(silent)
+
+
 def test_the_supervisor_gets_nothing_of_the_operators_environment(
     provider: LocalMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

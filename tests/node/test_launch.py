@@ -23,8 +23,11 @@ def phases(events: list[dict[str, object]]) -> list[str]:
     return seen
 
 
-def test_code_runs_in_a_server_that_the_node_built_and_the_second_launch_builds_nothing(home: Home, git: str) -> None:
-    first = home.launch(f"{git}/minimal.git", "--run", "print(6 * 7)").ok()
+def test_code_runs_in_a_server_that_the_node_built_and_the_second_launch_builds_nothing(home: Home) -> None:
+    url = home.new_repository(
+        "fresh", {"Dockerfile": "FROM docker.io/binder-node/base:1\nRUN echo fresh > /tmp/fresh\n"}
+    )
+    first = home.launch(url, "--run", "print(6 * 7)").ok()
     assert first.last["data"]["output"] == "42\n"
     assert "building" in phases(first.events)
     assert phases(first.events)[-1] == "ready"
@@ -40,7 +43,7 @@ def test_code_runs_in_a_server_that_the_node_built_and_the_second_launch_builds_
     assert not any(message.startswith("Pulling image") and "/binder/" in message for message in messages), messages
 
     builds = home.ssh("k3s kubectl get events -n binder -o json")
-    second = home.launch(f"{git}/minimal.git", "--run", "print('again')").ok()
+    second = home.launch(url, "--run", "print('again')").ok()
     assert second.last["data"]["output"] == "again\n"
     assert phases(second.events)[0] == "built"
     names = {

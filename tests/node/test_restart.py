@@ -14,16 +14,17 @@ pytestmark = pytest.mark.node
 def test_a_session_lives_through_a_restart_of_k3s_and_builds_work_again(home: Home, git: str) -> None:
     kept = home.launch(f"{git}/minimal.git", "--keep", "--run", "mark = 1; print('alive')").ok()
     url = kept.last["data"]["url"]
-    pods = "k3s kubectl get pods -n binder -l component=singleuser-server -o jsonpath='{.items[*].status.startTime}'"
-    before = home.ssh(pods)
-    assert before.strip()
+    pod = "jupyter-" + url.split("/user/")[1].strip("/")
+    running = f"k3s kubectl get pod -n binder {pod} -o jsonpath='{{.status.startTime}} {{.status.phase}}'"
+    before = home.ssh(running)
+    assert before.endswith("Running")
 
     build = home.start("launch", f"{git}/slow.git", "-o", "json")
     time.sleep(6)
     home.ssh("systemctl restart k3s")
     build.communicate(timeout=400)
 
-    assert home.ssh(pods).split()[: len(before.split())] == before.split()
+    assert home.ssh(running) == before
     code = f"curl -s -o /dev/null -w '%{{http_code}}' -H 'Host: hub.{home.name}.test' http://127.0.0.1"
     path = url.split("hub." + home.name + ".test", 1)[1]
     deadline = time.monotonic() + 90

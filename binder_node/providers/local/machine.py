@@ -203,19 +203,32 @@ def _ensure_user(spec: Spec, root: Path, name: str, shell: str) -> None:
         os.chown(path, *owner)
 
 
-# Joins the machine's cgroups ($@ up to "--"), then becomes nspawn.
-JOIN = 'cd /; while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done; shift; exec "$@"'
+# Joins the machine's cgroups ($@ up to "--"), lets go of the other machines' mounts, then becomes nspawn.
+# A mount namespace begins as a copy: where `/` is mounted private, as in a container, a disk that another machine has
+# unmounted would stay in use here, and its loop device with it, for as long as this machine runs.
+JOIN = """\
+cd /
+while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done
+own=$2; shift 2
+awk -v own="$own/" '{
+  for (i = 7; i < NF; i++) if ($i == "-") { type = $(i + 1); source = $(i + 2) }
+  theirs = source == "binder-node" || (type == "xfs" && source ~ "^/dev/loop" && $5 ~ "/disk$")
+  if (theirs && index($5 "/", own) != 1) print $5
+}' /proc/self/mountinfo | sort -r | while read -r mount; do umount -l "$mount"; done
+exec "$@"
+"""
 
 
 def start(spec: Spec, folders: Folders) -> int:
     """Boot the machine; returns the supervisor's pid, recorded before this returns."""
     joins = [str(path) for path in cgroups.make(folders.group)]
-    argv = ["sh", "-c", JOIN, "sh", *joins, "--", *nspawn_argv(spec, folders)]
+    alone = ["unshare", "--mount", "--propagation", "private"]
+    argv = [*alone, "sh", "-c", JOIN, "sh", *joins, "--", str(folders.base), *nspawn_argv(spec, folders)]
     with folders.console.open("ab") as console, open(os.devnull, "rb") as nothing:
         # Not Popen: the machine is to outlive this process, and nobody waits for it. Nor does it get the operator's
         # environment, which may hold keys.
-        pid = os.posix_spawn(
-            "/bin/sh",
+        pid = os.posix_spawnp(
+            argv[0],
             argv,
             NSPAWN_ENVIRONMENT,
             file_actions=[
