@@ -50,7 +50,7 @@ def test_the_settings_come_from_the_inventory() -> None:
         "memory_limit": 3_000_000_000,
         "disk_limit": 1_500_000_000,
         "wait_below_percent": 15,
-        "stop_below_percent": 8.0,
+        "stop_below_percent": 4,
     }
     assert vars(c.Repo2Docker) == {}  # nothing is restricted unless told
 

@@ -71,6 +71,18 @@ def engine_config(spec: Spec) -> str:
         memory=int(spec.buildkit.memory),
         disk=int(spec.buildkit.disk),
         wait_below=spec.buildkit.wait_below,
-        # Half-way between where builds begin to wait and where the kubelet wipes all that is unused.
-        stop_below=(spec.buildkit.wait_below + spec.kubernetes.evict_below) / 2,
+        stop_below=stop_below(spec.buildkit.wait_below, spec.kubernetes.evict_below),
     )
+
+
+# The kubelet looks every ten seconds; what is left between the two is what a running build may write meanwhile.
+BEFORE_EVICTION = 3
+
+
+def stop_below(wait: int, evict: int) -> float:
+    """Free space in percent below which a running build is ended: just above where the kubelet wipes what is unused.
+
+    >>> stop_below(15, 8), stop_below(24, 8), stop_below(10, 8)
+    (11, 11, 9.0)
+    """
+    return min(evict + BEFORE_EVICTION, (wait + evict) / 2)
