@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,10 +12,27 @@ import typer
 from binder_node.cli.options import BundleOption, NodeArgument, Output, OutputOption, PinsOption, SourceOption
 
 if TYPE_CHECKING:
+    from binder_node.events import Reporter
     from binder_node.lifecycle.verbs import Outcome, Plan
+    from binder_node.node import Node
 
 app = typer.Typer()
 PANEL = "A node"
+
+
+@contextmanager
+def _looking(
+    name: str, output: Output, pins: Path | None, source: str, bundle: Path | None
+) -> Iterator[tuple[Node, Reporter]]:
+    """The node opened for looking only: nothing is written, and only people are told of progress."""
+    from binder_node.cli.output import reporting
+    from binder_node.events import silent
+    from binder_node.lifecycle import opened
+
+    found = opened.open_spec(name, pins)
+    with reporting(Output.text) as told:
+        report = told if output is Output.text else silent
+        yield opened.open_node(found, report, sources=opened.sources(source, bundle), write=False), report
 
 
 @app.command(
@@ -27,18 +47,13 @@ def plan(
     bundle: BundleOption = None,
 ) -> None:
     """Show what `up` would change, stage by stage: files as diffs, secrets masked. Touches nothing."""
-    from binder_node.cli.output import document, reporting
+    from binder_node.cli.output import document
     from binder_node.cli.run import errors
-    from binder_node.events import silent
-    from binder_node.lifecycle import opened, verbs
+    from binder_node.lifecycle import verbs
 
     with errors():
-        found = opened.open_spec(node, pins)
-        with reporting(Output.text) as report:
-            quiet = report if output is Output.text else silent
-            made = verbs.plan(
-                opened.open_node(found, quiet, sources=opened.sources(source, bundle), write=False), quiet
-            )
+        with _looking(node, output, pins, source, bundle) as (opened, report):
+            made = verbs.plan(opened, report)
         if output is Output.text:
             _show_plan(made)
         else:
@@ -122,18 +137,13 @@ def status(
     bundle: BundleOption = None,
 ) -> None:
     """Show every stage as it is. Exits with 1 when one is not as its inventory says."""
-    from binder_node.cli.output import document, reporting, say, table
+    from binder_node.cli.output import document, say, table
     from binder_node.cli.run import errors
-    from binder_node.events import silent
-    from binder_node.lifecycle import opened, verbs
+    from binder_node.lifecycle import verbs
 
     with errors():
-        found = opened.open_spec(node, pins)
-        with reporting(Output.text) as report:
-            quiet = report if output is Output.text else silent
-            seen = verbs.status(
-                opened.open_node(found, quiet, sources=opened.sources(source, bundle), write=False), quiet
-            )
+        with _looking(node, output, pins, source, bundle) as (opened, report):
+            seen = verbs.status(opened, report)
         stages: dict[str, Any] = seen["stages"]
         if output is Output.text:
             rows = [

@@ -83,15 +83,8 @@ def make_key(root: Endpoint, access_key: str, endpoint: Endpoint) -> None:
     with explained(root, "make the registry's key"):
         server = admin(root)
         server.user_add(access_key=access_key, secret_key=endpoint.secret_key.reveal())
-        server.policy_add(policy_name=POLICY_NAME, policy=_as_dict(scoped(endpoint.bucket)))
+        server.policy_add(policy_name=POLICY_NAME, policy=scoped(endpoint.bucket))
         server.policy_set(policy_name=POLICY_NAME, user=access_key)
-
-
-def _as_dict(policy: str) -> dict[str, object]:
-    import json
-
-    parsed: dict[str, object] = json.loads(policy)
-    return parsed
 
 
 def set_lifecycle(endpoint: Endpoint) -> None:

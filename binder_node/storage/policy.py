@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 POLICY_NAME = "binder-node-registry"
 
@@ -10,21 +10,19 @@ POLICY_NAME = "binder-node-registry"
 ABORT_AFTER_DAYS = 1
 
 
-def scoped(bucket: str) -> str:
-    """The policy of a key that may do everything in ``bucket`` and nothing elsewhere, as JSON.
+def scoped(bucket: str) -> dict[str, Any]:
+    """The policy of a key that may do everything in ``bucket`` and nothing elsewhere.
 
-    >>> json.loads(scoped("registry"))["Statement"][0]["Resource"]
+    >>> scoped("registry")["Statement"][0]["Resource"]
     ['arn:aws:s3:::registry', 'arn:aws:s3:::registry/*']
     """
-    return json.dumps(
-        {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Effect": "Allow",
-                    "Action": ["s3:*"],
-                    "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
-                }
-            ],
-        }
-    )
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["s3:*"],
+                "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+            }
+        ],
+    }

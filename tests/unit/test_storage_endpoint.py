@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
@@ -88,7 +86,7 @@ def test_setting_the_lifecycle_keeps_what_others_set(httpserver: HTTPServer) -> 
 
 
 def test_the_keys_policy_is_for_one_bucket_only() -> None:
-    assert json.loads(scoped("registry")) == {
+    assert scoped("registry") == {
         "Version": "2012-10-17",
         "Statement": [
             {
