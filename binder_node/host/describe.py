@@ -32,6 +32,8 @@ PORTS = (
 ABOUT = {
     "kernel": "limits, modules, no swap, a clock that is kept",
     "hosts": "names that resolve here whatever DNS says",
+    "login": "who may log in by ssh: lines of ours beside those of others",
+    "disk": "the data disk, where `machine.data_disk` names one",
     "state": "the state folder, and K3s's and the kubelet's own folders as bind mounts from there",
     "firewall": "one nftables table; see [the firewall](../explanation/firewall.md)",
     "engine": "the folder that build pods mount read-only",

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network
 from itertools import combinations
 from pathlib import Path
 
+from binder_node.hostkeys import fingerprint
 from binder_node.spec.keys import Key, dotted
 from binder_node.spec.model import FilesTls, LocalProvider, Spec, SshProvider
 from binder_node.spec.quantity import shortest
@@ -305,7 +306,23 @@ def tls_files_exist(spec: Spec) -> Iterator[Found]:
 @rule("provider")
 def identity_exists(spec: Spec) -> Iterator[Found]:
     if isinstance(spec.provider, SshProvider) and spec.provider.identity is not None:
+        if spec.provider.by_agent:
+            return
         yield from _file(("provider", "identity"), spec.provider.identity, "PRIVATE KEY-----")
+
+
+@rule("provider")
+def fingerprint_is_the_host_keys(spec: Spec) -> Iterator[Found]:
+    provider = spec.provider
+    if isinstance(provider, SshProvider) and provider.host_key is not None and provider.fingerprint is not None:
+        try:
+            real = fingerprint(provider.host_key)
+        except ValueError:
+            yield Found(("provider", "host_key"), "is no public key", "copy it whole, in one line")
+            return
+        if real != provider.fingerprint:
+            wrong = f"provider.host_key has another one, {real}"
+            yield Found(("provider", "fingerprint"), wrong, "correct one of the two", (("provider", "host_key"),))
 
 
 @rule("binderhub")
