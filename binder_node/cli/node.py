@@ -46,11 +46,11 @@ def _looking(
     from binder_node.events import silent
     from binder_node.lifecycle import opened, trust
 
-    found = opened.may_erase(opened.open_spec(name, pins), erase)
+    found, order = opened.may_erase(opened.open_spec(name, pins), erase), opened.sources(source, bundle)
     found = trust.confirmed(found, fingerprint, confirm_host_key())
     with reporting(Output.text) as told:
         report = told if output is Output.text else silent
-        yield opened.open_node(found, report, sources=opened.sources(source, bundle), write=False), report
+        yield opened.open_node(found, report, sources=order, write=False), report
 
 
 @app.command(
@@ -119,10 +119,10 @@ def up(
     from binder_node.lifecycle.lock import locked
 
     with errors():
-        found = opened.may_erase(opened.open_spec(node, pins), erase_disk)
+        found, order = opened.may_erase(opened.open_spec(node, pins), erase_disk), opened.sources(source, bundle)
         found = trust.confirmed(found, fingerprint, confirm_host_key())
         with reporting(output) as report, locked(found.runtime, found.spec.name, "up"):
-            outcome = verbs.up(opened.open_node(found, report, sources=opened.sources(source, bundle)), report)
+            outcome = verbs.up(opened.open_node(found, report, sources=order), report)
             if output is not Output.text:
                 report(Event("done", "up", _sentence(outcome), _fields(outcome)))
         if output is Output.text:

@@ -279,6 +279,9 @@ def verdict(wanted: DataDisk, seen: Disks) -> Verdict:
         why = f"{' and '.join(seen.names(device.path) for device in ours)} both have this node's filesystem"
         return _refuse(why, "detach the one that is a copy")
     made = [device for device in ours if any(label == MADE for _, _, label in device.signatures)]
+    if made and made[0].mounted:
+        why = f"this node's filesystem is mounted at {made[0].mounted[0]}, machine.state is {wanted.where}"
+        return _refuse(why, "put machine.state back: state is not moved from folder to folder")
     if made:
         return Verdict("mount", made[0])
     if ours:  # mkfs was cut: it was found empty, or allowed to go, before that

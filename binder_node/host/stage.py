@@ -13,7 +13,7 @@ from binder_node.errors import DeadlineError, StepError
 from binder_node.events import Event, Reporter
 from binder_node.host import observe
 from binder_node.host.diff import STAGE, Todo, todo
-from binder_node.host.disk import data_disk, disks, verdict
+from binder_node.host.disk import FIND_UNIT, data_disk, disks, verdict
 from binder_node.host.logs import UNITS as LOGS
 from binder_node.host.observe import Seen
 from binder_node.host.operations import UNITS, WAIT, operations
@@ -96,6 +96,9 @@ class HostStage:
     def _check_disk(self, seen: Seen) -> None:
         """Before anything is done: no part of a node is made beside the disk that it belongs on."""
         wanted = data_disk(self.node.spec, self.node.erase_disk)
+        if wanted is None and FIND_UNIT in seen.manifest.get("units", []):
+            why = "this node's state is on a data disk, and the inventory no longer names one"
+            raise StepError(self.node.spec.name, "take the data disk", why, "put machine.data_disk back")
         if wanted is None or seen.disks is None:
             return
         found = verdict(wanted, disks(seen.disks))
