@@ -268,8 +268,8 @@ def verdict(wanted: DataDisk, seen: Disks) -> Verdict:
             why = f"this node's filesystem is on {seen.names(device.path)}, machine.data_disk names {other}"
             return _refuse(why, "name the first one: state is not moved from disk to disk")
     if seen.mounted:
-        if device := next((device for device in ours if device.number == seen.mounted), None):
-            return Verdict("nothing", device)
+        if any(device.number == seen.mounted for device in ours):
+            return Verdict("nothing")
         why = f"{seen.source} is mounted at {wanted.where}, and its filesystem is not this node's"
         return _refuse(why, "unmount it there, or name another folder in machine.state")
     if seen.occupied:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -176,8 +176,8 @@ def test_a_disk_that_does_not_do_is_refused(more: dict[str, Any], what: str) -> 
 
 
 class TestOurs:
-    made = {"/dev/sdb": signed("xfs", UUID, MADE)}  # noqa: RUF012 - a sample, never changed
-    mounted = {"mounted": "8:98", "source": "/dev/sdb"}  # noqa: RUF012
+    made: ClassVar[dict[str, Any]] = {"/dev/sdb": signed("xfs", UUID, MADE)}
+    mounted: ClassVar[dict[str, Any]] = {"mounted": "8:98", "source": "/dev/sdb"}
 
     @pytest.mark.parametrize("said", ["auto", ID])
     def test_made_but_not_mounted_it_is_mounted(self, said: str) -> None:

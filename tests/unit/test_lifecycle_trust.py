@@ -74,8 +74,13 @@ class TestTheFirstTime:
         assert not (tmp_path / "known_hosts").exists()
 
     def test_a_person_who_says_yes_is_asked_once(self, node: Node, tmp_path: Path) -> None:
-        asked = []
-        found = confirmed(node(), "", lambda shown: bool(asked.append(shown)) or True)
+        asked: list[Shown] = []
+
+        def yes(shown: Shown) -> bool:
+            asked.append(shown)
+            return True
+
+        found = confirmed(node(), "", yes)
         assert asked == [Shown("found", "198.18.0.77", (KEY,))]
         assert key_of(found) == KEY
         assert (tmp_path / "known_hosts").read_text().splitlines()[1] == f"found,198.18.0.77 {KEY}"
