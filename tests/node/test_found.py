@@ -88,7 +88,8 @@ def test_whatever_asks_the_node_becomes_root_by_itself(found: Home, tmp_path: Pa
     assert json.loads(found.run("probe", "-o", "json").ok().out)["size"] > 0
 
 
-def test_what_the_node_keeps_is_on_its_disk(found: Home, machine: FoundMachine) -> None:
+@pytest.mark.usefixtures("found")
+def test_what_the_node_keeps_is_on_its_disk(machine: FoundMachine) -> None:
     used = int(machine.inside("df --output=used -B1 /srv/node | tail -1"))
     assert used > 1 * GB, "images, buckets and databases are elsewhere"
     options = machine.inside("k3s kubectl get --raw /api/v1/nodes/found/proxy/stats/summary")
