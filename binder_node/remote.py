@@ -209,7 +209,8 @@ def hindrance(access: Access, timeout: float = 5) -> str:
     Raises:
         StepError: another host key answers at the address; waiting would not help.
     """
-    return knock(access, "true", timeout)[0]
+    barred, failed = knock(access, "true", timeout)
+    return barred or (f"port {access.port} answers, the login does nothing for us: {failed}" if failed else "")
 
 
 def knock(access: Access, command: str, timeout: float = 5) -> tuple[str, str]:
@@ -237,7 +238,9 @@ def knock(access: Access, command: str, timeout: float = 5) -> tuple[str, str]:
         return "", ""
     if done.returncode == SSH_FAILED and (wrong := _another_key(access)):
         raise wrong
-    last = (_text(done.stderr).strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    # Cloud images let root in to be told on stdout, by a forced command, which login to take instead.
+    said = (_text(done.stderr).strip() or _text(done.stdout).strip()).splitlines()
+    last = said[-1] if said else f"exit code {done.returncode}"
     if done.returncode != SSH_FAILED:
         return "", last
     return f"port {access.port} answers, the login fails: {last}", ""

@@ -47,7 +47,10 @@ class SshMachine:
         """
         del report
         hindrance, sudo = self._knock(self._access())
-        if hindrance and self._provider.identity is not None:
+        identity = self._provider.identity
+        if hindrance and identity is not None:
+            if not self._provider.by_agent and not identity.exists():
+                return SshSeen(f"{hindrance}; there is no file {identity}")
             first = self._first_access()
             try:
                 barred, sudo = self._knock(first)
@@ -126,7 +129,8 @@ class SshMachine:
         return f"~{self.node.spec.ssh.user}/.ssh/authorized_keys"
 
     def _knock(self, access: Access) -> tuple[str, str]:
-        return remote.knock(access, "true" if access.user == "root" else BECOME_ROOT)
+        """What keeps us from logging in, and from becoming root."""
+        return (remote.hindrance(access), "") if access.user == "root" else remote.knock(access, BECOME_ROOT)
 
     def _access(self) -> Access:
         """With the node's own key."""

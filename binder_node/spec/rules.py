@@ -87,6 +87,13 @@ def machine_is_large_enough(spec: Spec) -> Iterator[Found]:
         yield Found(("provider", "disk_image"), wrong, f"write {shortest(LEAST_DISK)} or more")
 
 
+@rule("machine", "provider")
+def local_machines_have_one_disk(spec: Spec) -> Iterator[Found]:
+    if isinstance(spec.provider, LocalProvider) and spec.machine.data_disk is not None:
+        wrong = "a machine of kind local has one disk, on which its state lies already"
+        yield Found(("machine", "data_disk"), wrong, "remove the line", (("provider", "kind"),))
+
+
 @rule("machine")
 def state_is_absolute(spec: Spec) -> Iterator[Found]:
     state = spec.machine.state
@@ -304,10 +311,10 @@ def tls_files_exist(spec: Spec) -> Iterator[Found]:
 
 
 @rule("provider")
-def identity_exists(spec: Spec) -> Iterator[Found]:
-    if isinstance(spec.provider, SshProvider) and spec.provider.identity is not None:
-        if spec.provider.by_agent:
-            return
+def identity_is_a_private_key(spec: Spec) -> Iterator[Found]:
+    """One that is not here may be a colleague's: it lets in the first time only."""
+    provider = spec.provider
+    if isinstance(provider, SshProvider) and provider.identity is not None and provider.identity.exists():
         yield from _file(("provider", "identity"), spec.provider.identity, "PRIVATE KEY-----")
 
 

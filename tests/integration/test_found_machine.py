@@ -68,10 +68,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FoundMachine]:
 
 def write(folder: Path, found: FoundMachine, **said: str) -> Path:
     """An inventory for the machine; ``said`` are further keys of its sections, as YAML."""
-    parts = {"provider": "", "machine": "", "ssh": "", "disk": "5G", **said}
+    parts = {"provider": "", "machine": "", "ssh": "", "disk": "5G", "user": USER, **said}
     inventory = folder / "inventories" / f"{NAME}.yaml"
     inventory.parent.mkdir(parents=True, exist_ok=True)
-    inventory.write_text(INVENTORY.format(name=NAME, address=found.address, user=USER, state=STATE, **parts))
+    inventory.write_text(INVENTORY.format(name=NAME, address=found.address, state=STATE, **parts))
     return inventory
 
 
@@ -172,6 +172,21 @@ def test_sudo_that_wants_a_password_is_one_line_and_no_wait(at_home: tuple[Found
         assert provider.access(seen) is not None  # `binder-node ssh` is how one gets there to mend it
     finally:
         file.write_text(kept)
+
+
+def test_a_root_that_only_tells_whom_to_take_is_no_login(found: FoundMachine) -> None:
+    """As cloud images have it where the login is `ubuntu`."""
+    secrets = generate()
+    told = f'Please login as the user "{USER}" rather than the user "root".'
+    file = found.local.folders.root / "root/.ssh/authorized_keys"
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    quoted = told.replace('"', '\\"')
+    file.write_text(f"""no-port-forwarding,command="echo '{quoted}';exit 142" {secrets.login_key_public.strip()}\n""")
+    file.chmod(0o600)
+    provider = SshMachine(node_of(found, secrets, provider=keyed(found), user="root"))
+    seen = provider.inspect(silent)
+    assert told in seen.hindrance
+    assert provider.access(seen) is None
 
 
 # --- the host key --------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -14,6 +15,7 @@ from binder_node.host.disk import (
     Disks,
     Verdict,
     data_disk,
+    disk_changes,
     disk_work_of,
     disks,
     mount_unit,
@@ -21,6 +23,7 @@ from binder_node.host.disk import (
     verdict,
 )
 from binder_node.host.observe import Seen, question
+from binder_node.host.on_node.look import EDGE, mounted_at, probe
 from binder_node.host.operations import operations
 from binder_node.host.wanted import DataDisk
 from tests.unit.host_samples import as_made, sample_spec, sample_wanted
@@ -273,8 +276,6 @@ def test_what_is_lost_stands_in_the_plan() -> None:
     wanted = DataDisk(ID, "/v", UUID, 500 * GB, ID)
     work = disk_work_of(wanted, answer(block("/dev/sdb"), probed={"/dev/sdb": signed("ext4", "u", "old")}))
     assert work is not None
-    from binder_node.host.disk import disk_changes
-
     assert [what for action, what in disk_changes(work) if action == "delete"] == [
         f"all that is on {ID}, /dev/sdb (500.0 GB): it has ext4 'old'"
     ]
@@ -298,3 +299,38 @@ def test_the_units_are_found_by_those_that_keep_state() -> None:
 
 def test_nothing_is_known_of_an_empty_answer() -> None:
     assert Disks().names("/dev/sdb") == "/dev/sdb"
+
+
+@pytest.mark.parametrize("path", ["/var/lib/binder-node", "/srv/a b", "/srv/ü"])
+def test_what_is_mounted_is_read_from_the_kernels_list(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: str
+) -> None:
+    listed = tmp_path / "mountinfo"
+    escaped = path.replace(" ", "\\040")
+    listed.write_text(
+        "22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n"
+        f"30 22 8:32 / {escaped} rw,noatime shared:7 - xfs /dev/sdc rw\n"
+        f"31 22 8:16 / {escaped} rw,noatime shared:8 master:1 - xfs /dev/sdb rw,attr2\n"
+    )
+    monkeypatch.setattr("builtins.open", lambda *_, opened=open, **more: opened(listed, **more))
+    assert mounted_at(path) == ("8:16", "/dev/sdb")
+    assert mounted_at("/srv/other") == ("", "")
+
+
+@pytest.mark.parametrize(("at", "blank"), [(None, True), (0, False), (EDGE - 1, False), (-1, False), (EDGE, True)])
+def test_both_ends_of_a_disk_are_looked_at(tmp_path: Path, at: int | None, blank: bool) -> None:
+    image = tmp_path / "disk"
+    content = bytearray(3 * EDGE)
+    if at is not None:
+        content[at] = 7
+    image.write_bytes(content)
+    assert probe(str(image)) == {"signatures": [], "blank": blank, "holders": []}
+
+
+def test_a_filesystem_is_seen_without_being_mounted(tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    image.write_bytes(b"\0" * 8 * EDGE)
+    subprocess.run(["mkfs.ext4", "-q", "-L", "thesis", str(image)], check=True)
+    (sign,) = probe(str(image))["signatures"]
+    assert (sign["type"], sign["label"]) == ("ext4", "thesis")
+    assert probe(str(tmp_path / "none"))["blank"] is False

@@ -6,6 +6,7 @@ Sent as text and run by the node's own python3: standard library only, nothing n
 from __future__ import annotations
 
 import base64
+import contextlib
 import grp
 import hashlib
 import json
@@ -192,7 +193,9 @@ def mounted_at(path: str) -> tuple[str, str]:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             fields = line.split()
-            if fields[4].encode().decode("unicode_escape") == path:
+            # Blanks are octal there, as bytes.
+            point = fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape").encode("latin-1")
+            if os.fsdecode(point) == path:
                 found = (fields[2], fields[fields.index("-") + 2])
     return found
 
@@ -206,7 +209,7 @@ def probe(path: str) -> dict[str, Any]:
     answer = subprocess.run(asked, capture_output=True, check=False, text=True, timeout=60)
     blank = False
     if answer.returncode == 0:
-        with open(path, "rb") as device:
+        with contextlib.suppress(OSError), open(path, "rb") as device:  # what cannot be read is not known to be empty
             first = device.read(EDGE)
             size = device.seek(0, os.SEEK_END)
             device.seek(max(0, size - EDGE))
