@@ -315,7 +315,7 @@ def identity_is_a_private_key(spec: Spec) -> Iterator[Found]:
     """One that is not here may be a colleague's: it lets in the first time only."""
     provider = spec.provider
     if isinstance(provider, SshProvider) and provider.identity is not None and provider.identity.exists():
-        yield from _file(("provider", "identity"), spec.provider.identity, "PRIVATE KEY-----")
+        yield from _file(("provider", "identity"), provider.identity, "PRIVATE KEY-----")
 
 
 @rule("provider")
