@@ -25,6 +25,9 @@ CNI_BIN = PurePosixPath("/opt/binder-node/cni")  # links to STORE
 # Subfolders of Spec.machine.state
 RANCHER_STATE, BUILDKIT_STATE, MINIO_STATE, HUB_STATE, ENGINE_STATE = "rancher", "buildkit", "minio", "hub", "engine"
 
+# Around our lines in files that are not ours.
+MARKERS = ("# binder-node: begin", "# binder-node: end")
+
 API_PORT = 6443  # K3s's own
 MINIO_PORT = 9000  # loopback only
 PUSH_PORT = 5000  # registry, push rights, loopback only; the port in every image's name

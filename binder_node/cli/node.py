@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from binder_node.cli.options import BundleOption, NodeArgument, Output, OutputOption, PinsOption, SourceOption
+from binder_node.cli.options import (
+    BundleOption,
+    EraseOption,
+    FingerprintOption,
+    NodeArgument,
+    Output,
+    OutputOption,
+    PinsOption,
+    SourceOption,
+)
 
 if TYPE_CHECKING:
     from binder_node.events import Reporter
@@ -22,22 +31,32 @@ PANEL = "A node"
 
 @contextmanager
 def _looking(
-    name: str, output: Output, pins: Path | None, source: str, bundle: Path | None
+    name: str,
+    output: Output,
+    pins: Path | None,
+    source: str,
+    bundle: Path | None,
+    fingerprint: str = "",
+    erase: str = "",
 ) -> Iterator[tuple[Node, Reporter]]:
-    """The node opened for looking only: nothing is written, and only people are told of progress."""
+    """The node opened for looking only: no more is written than a host key that was confirmed just now, and only
+    people are told of progress."""
     from binder_node.cli.output import reporting
+    from binder_node.cli.run import confirm_host_key
     from binder_node.events import silent
-    from binder_node.lifecycle import opened
+    from binder_node.lifecycle import opened, trust
 
-    found = opened.open_spec(name, pins)
+    found, order = opened.may_erase(opened.open_spec(name, pins), erase), opened.sources(source, bundle)
+    found = trust.confirmed(found, fingerprint, confirm_host_key())
     with reporting(Output.text) as told:
         report = told if output is Output.text else silent
-        yield opened.open_node(found, report, sources=opened.sources(source, bundle), write=False), report
+        yield opened.open_node(found, report, sources=order, write=False), report
 
 
 @app.command(
     rich_help_panel=PANEL,
-    epilog="Examples:  binder-node plan bids   ·   binder-node plan inventories/bids.yaml -o json",
+    epilog="Examples:  binder-node plan bids   ·   binder-node plan inventories/bids.yaml -o json   ·   "
+    "binder-node plan bids --host-key-fingerprint SHA256:...",
 )
 def plan(
     node: NodeArgument,
@@ -45,6 +64,8 @@ def plan(
     pins: PinsOption = None,
     source: SourceOption = "",
     bundle: BundleOption = None,
+    fingerprint: FingerprintOption = "",
+    erase_disk: EraseOption = "",
 ) -> None:
     """Show what `up` would change, stage by stage: files as diffs, secrets masked. Touches nothing."""
     from binder_node.cli.output import document
@@ -52,7 +73,7 @@ def plan(
     from binder_node.lifecycle import verbs
 
     with errors():
-        with _looking(node, output, pins, source, bundle) as (opened, report):
+        with _looking(node, output, pins, source, bundle, fingerprint, erase_disk) as (opened, report):
             made = verbs.plan(opened, report)
         if output is Output.text:
             _show_plan(made)
@@ -75,7 +96,8 @@ def _show_plan(made: Plan) -> None:
 
 @app.command(
     rich_help_panel=PANEL,
-    epilog="Examples:  binder-node up bids   ·   binder-node up bids -o json | jq .message",
+    epilog="Examples:  binder-node up bids   ·   binder-node up bids -o json | jq .message   ·   "
+    "binder-node up bids --erase-disk /dev/disk/by-id/scsi-0HC_Volume_1234",
 )
 def up(
     node: NodeArgument,
@@ -83,21 +105,24 @@ def up(
     pins: PinsOption = None,
     source: SourceOption = "",
     bundle: BundleOption = None,
+    fingerprint: FingerprintOption = "",
+    erase_disk: EraseOption = "",
 ) -> None:
     """Make the node what its inventory says, from wherever it is. Killed anywhere, the same command goes on.
 
     With -o json one event a line is written to stdout while it runs; the last one carries the outcome.
     """
     from binder_node.cli.output import reporting
-    from binder_node.cli.run import errors
+    from binder_node.cli.run import confirm_host_key, errors
     from binder_node.events import Event
-    from binder_node.lifecycle import opened, verbs
+    from binder_node.lifecycle import opened, trust, verbs
     from binder_node.lifecycle.lock import locked
 
     with errors():
-        found = opened.open_spec(node, pins)
+        found, order = opened.may_erase(opened.open_spec(node, pins), erase_disk), opened.sources(source, bundle)
+        found = trust.confirmed(found, fingerprint, confirm_host_key())
         with reporting(output) as report, locked(found.runtime, found.spec.name, "up"):
-            outcome = verbs.up(opened.open_node(found, report, sources=opened.sources(source, bundle)), report)
+            outcome = verbs.up(opened.open_node(found, report, sources=order), report)
             if output is not Output.text:
                 report(Event("done", "up", _sentence(outcome), _fields(outcome)))
         if output is Output.text:

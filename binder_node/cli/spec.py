@@ -35,7 +35,7 @@ class StorageKind(StrEnum):
 @app.command(
     rich_help_panel=PANEL,
     epilog="Examples:  binder-node init bids --cpus 24 --memory 192G --disk 960G --binder bids.mybinder.org   ·   "
-    "binder-node init bids --provider ssh --address 203.0.113.10 --storage s3 --bucket bids-registry",
+    "binder-node init bids --provider ssh --address 203.0.113.10 --user ubuntu --data-disk auto",
 )
 def init(
     name: Annotated[str, typer.Argument(metavar="NODE", help="The new node's name, like bids-1.", show_default=False)],
@@ -49,6 +49,13 @@ def init(
     host_key: Annotated[
         str, typer.Option(help="Its public host key, one line (ssh).", metavar="KEY", show_default=False)
     ] = "",
+    fingerprint: Annotated[
+        str, typer.Option(help="Or that key's fingerprint (ssh).", metavar="SHA256:...", show_default=False)
+    ] = "",
+    user: Annotated[str, typer.Option(help="Login: root, or one with sudo without a password.")] = "root",
+    data_disk: Annotated[
+        str, typer.Option(help="An extra disk: auto, or its stable name.", metavar="ID", show_default=False)
+    ] = "",
     storage: Annotated[StorageKind, typer.Option(help="MinIO on the node, or an S3 endpoint.")] = StorageKind.node,
     endpoint: Annotated[str, typer.Option(help="The endpoint's URL (s3).", show_default=False)] = "",
     bucket: Annotated[str, typer.Option(help="The registry's bucket.", show_default=False)] = "",
@@ -59,8 +66,9 @@ def init(
 
     given: dict[str, Any] = {
         "name": name,
-        "provider": _given(kind=provider.value, address=address, host_key=host_key),
-        "machine": {"cpus": cpus, "memory": memory, "disk": disk},
+        "provider": _given(kind=provider.value, address=address, host_key=host_key, fingerprint=fingerprint),
+        "machine": {"cpus": cpus, "memory": memory, "disk": disk, **_given(data_disk=data_disk)},
+        **({"ssh": {"user": user}} if user != "root" else {}),
         "names": {"binder": binder or f"{name}.test"},
         "tls": {"mode": "none"},
         "storage": _given(kind=storage.value, endpoint=endpoint, bucket=bucket),

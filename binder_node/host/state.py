@@ -6,6 +6,7 @@ inventory names.
 
 from __future__ import annotations
 
+from binder_node.host.disk import mount_unit
 from binder_node.host.wanted import Component, Folder, Unit, User, unit_file
 from binder_node.layout import (
     BUILDKIT_STATE,
@@ -22,11 +23,6 @@ from binder_node.spec.model import NodeStorage, Spec
 # Volumes of pods (emptyDir: what users write) must not fill a small root disk either.
 KUBELET_STATE = "kubelet"
 MOUNTS = {"/var/lib/rancher": RANCHER_STATE, "/var/lib/kubelet": KUBELET_STATE}
-
-
-def mount_unit(where: str) -> str:
-    """``/var/lib/rancher`` -> ``var-lib-rancher.mount`` (no dash in any part of the path)."""
-    return where.strip("/").replace("/", "-") + ".mount"
 
 
 def state(spec: Spec) -> Component:
@@ -50,18 +46,21 @@ def state(spec: Spec) -> Component:
             *(Folder(where) for where in MOUNTS if where == "/var/lib/rancher"),
             Folder("/var/lib/kubelet", 0o750),
         ),
-        units=tuple(Unit(mount_unit(where), _mount(root, where), restarts=False) for where in MOUNTS),
+        units=tuple(Unit(mount_unit(where), _mount(spec, where), restarts=False) for where in MOUNTS),
     )
 
 
-def _mount(root: str, where: str) -> str:
+def _mount(spec: Spec, where: str) -> str:
+    root = str(spec.machine.state)
     source = f"{root}/{MOUNTS[where]}"
+    # A disk that is missing must not hold up the boot, and sshd with it, for as long as it is waited for.
+    options = "bind" if spec.machine.data_disk is None else "bind,nofail"
     return unit_file(
         Unit=[
             ("Description", f"{where} on the state disk (binder-node)"),
             ("RequiresMountsFor", root),
             ("Before", "k3s.service"),
         ],
-        Mount=[("What", source), ("Where", where), ("Type", "none"), ("Options", "bind")],
+        Mount=[("What", source), ("Where", where), ("Type", "none"), ("Options", options)],
         Install=[("WantedBy", "multi-user.target")],
     )

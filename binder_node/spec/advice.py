@@ -79,9 +79,13 @@ def _examples(spec: Spec) -> Iterator[Advice]:
         return
     if any(provider.address in network for network in EXAMPLES):
         yield ("provider", "address"), f"{provider.address} is an address for examples", "write the machine's own"
-    field = SshProvider.model_fields["host_key"]
-    if field.examples and provider.host_key == field.examples[0]:
-        yield ("provider", "host_key"), "is the example's", "copy /etc/ssh/ssh_host_ed25519_key.pub of the machine"
+    for name, right in (
+        ("host_key", "copy /etc/ssh/ssh_host_ed25519_key.pub of the machine"),
+        ("fingerprint", "write what the machine's console shows"),
+    ):
+        examples = SshProvider.model_fields[name].examples
+        if examples and getattr(provider, name) == examples[0]:
+            yield ("provider", name), "is the example's", right
 
 
 CHECKS: tuple[Callable[[Spec], Iterator[Advice]], ...] = (_membership, _sizes, _disk, _examples)

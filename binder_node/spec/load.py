@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from binder_node import hostkeys
 from binder_node.errors import InputError, Problem
 from binder_node.spec import rules, sizing
 from binder_node.spec.keys import Key, choices, dotted, required, submodel
-from binder_node.spec.model import HostName, Machine, Names, Spec
+from binder_node.spec.model import AGENT, HostName, Machine, Names, Spec
 from binder_node.spec.problems import nearest, place, sentences
 from binder_node.spec.quantity import Quantity
 from binder_node.spec.source import Source, read
@@ -108,13 +109,33 @@ def _whole(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
         inner = data.get(section)
         if isinstance(inner, dict) and name in inner:
             data[section] = {**inner, name: _absolute(inner[name], folder)}
-    return data
+    return _with_known_host(data, folder / hostkeys.FILE)
+
+
+def _with_known_host(data: dict[str, Any], file: Path) -> dict[str, Any]:
+    """``provider.host_key`` as an operator has confirmed it, where the inventory says none of its own.
+
+    A ``provider.fingerprint`` of another key is the later word: the machine was made anew.
+    """
+    provider = data.get("provider")
+    if not isinstance(provider, dict) or provider.get("kind") != "ssh" or provider.get("host_key") is not None:
+        return data
+    try:
+        key = hostkeys.find(file.read_text(encoding="utf-8"), str(data.get("name")))
+        known = hostkeys.fingerprint(key) if key is not None else None
+    except (FileNotFoundError, NotADirectoryError):
+        return data
+    except (OSError, ValueError) as error:  # also: no UTF-8, no key
+        raise InputError(Problem(str(file), 0, "", f"cannot be read: {error}", "make it a readable text")) from None
+    if key is None or provider.get("fingerprint") not in (None, known):
+        return data
+    return {**data, "provider": {**provider, "host_key": key}}
 
 
 def _absolute(value: Any, folder: Path) -> Any:
     if isinstance(value, list):
         return [_absolute(item, folder) for item in value]
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or value == str(AGENT):  # ssh-agent is no file
         return value
     return str(folder / Path(value).expanduser())
 

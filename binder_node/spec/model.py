@@ -24,6 +24,10 @@ PUBLIC_KEY = r"^(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-\S+@openssh\
 LOGIN = r"^[a-z_][a-z0-9_-]*$"
 BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 PREFIX = r"^[a-z0-9]+([._/-][a-z0-9]+)*$"
+# The links of udev that do not change with the order in which disks are found; some clouds' disks have no by-id.
+DATA_DISK = r"^(auto|/dev/disk/by-(id|path)/[A-Za-z0-9._:+=@#-]+)$"
+AGENT = Path("agent")
+FINGERPRINT = r"^SHA256:[A-Za-z0-9+/]{43}$"
 MEMBER = r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$"
 
 # What the patterns above ask for, in words: for messages and for the reference.
@@ -35,6 +39,8 @@ PATTERNS = {
     LOGIN: "a login name, like root or debian",
     BUCKET: "a bucket's name of 3 to 63 lower-case letters, digits, dots and dashes, like bids-registry",
     PREFIX: "a repository prefix in lower case, like binder or bids/builds",
+    DATA_DISK: "auto, or a stable name of a disk, like /dev/disk/by-id/scsi-0HC_Volume_1234",
+    FINGERPRINT: "a fingerprint as `ssh-keygen -l` writes it, like SHA256: and 43 letters",
     MEMBER: "a name of lower-case letters, digits and dashes, like bids-ovh",
 }
 
@@ -60,7 +66,14 @@ class Machine(Model):
     arch: Literal["amd64", "arm64"] = Field("amd64", description="The processor's architecture, as Go names it.")
     state: Path = Field(
         Path("/var/lib/binder-node"),
-        description="Folder for images, caches, buckets and databases; put it on the data disk where there is one.",
+        description="Folder for images, caches, buckets and databases; where `data_disk` is mounted.",
+    )
+    data_disk: str | None = Field(
+        None,
+        pattern=DATA_DISK,
+        description="An extra disk for `state`, made XFS and mounted there: its stable name, or `auto`, the one empty "
+        "disk. One with anything on it is refused. Then `disk` is its size. None: `state` is where it is.",
+        examples=["/dev/disk/by-id/scsi-0HC_Volume_1234"],
     )
 
 
@@ -85,13 +98,28 @@ class SshProvider(Model):
 
     kind: Literal["ssh"] = Field(description="Where the machine comes from.")
     address: IPv4Address = Field(description="The machine's address.", examples=["203.0.113.10"])
-    host_key: PublicKey = Field(
-        description="Its public host key, as in /etc/ssh/ssh_host_ed25519_key.pub.",
+    host_key: PublicKey | None = Field(
+        None,
+        description="Its public host key, as in /etc/ssh/ssh_host_ed25519_key.pub. None: the one that was confirmed "
+        "by its fingerprint, from `known_hosts` beside this file.",
         examples=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],
     )
-    identity: Path | None = Field(
-        None, description="Private key file to log in with; none: the node's own, from its secrets."
+    fingerprint: str | None = Field(
+        None,
+        pattern=FINGERPRINT,
+        description="The host key's fingerprint, as the machine's console or cloud-init's log shows it: confirms it.",
+        examples=["SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"],
     )
+    identity: Path | None = Field(
+        None,
+        description="What lets you in at first: a private key file of yours, or `agent`, your ssh-agent. From then on "
+        "the node's own key does. None: that one is there already.",
+    )
+
+    @property
+    def by_agent(self) -> bool:
+        """Whether the first login is by ssh-agent. Any other path is absolute when it has been loaded."""
+        return self.identity == AGENT
 
 
 Provider = Annotated[LocalProvider | SshProvider, Field(discriminator="kind")]

@@ -8,6 +8,7 @@ from ipaddress import IPv4Network
 from itertools import combinations
 from pathlib import Path
 
+from binder_node.hostkeys import fingerprint
 from binder_node.spec.keys import Key, dotted
 from binder_node.spec.model import FilesTls, LocalProvider, Spec, SshProvider
 from binder_node.spec.quantity import shortest
@@ -84,6 +85,13 @@ def machine_is_large_enough(spec: Spec) -> Iterator[Found]:
     if spec.state_disk < LEAST_DISK <= machine.disk:
         wrong = f"{shortest(spec.state_disk)} does not hold a node's own images"
         yield Found(("provider", "disk_image"), wrong, f"write {shortest(LEAST_DISK)} or more")
+
+
+@rule("machine", "provider")
+def local_machines_have_one_disk(spec: Spec) -> Iterator[Found]:
+    if isinstance(spec.provider, LocalProvider) and spec.machine.data_disk is not None:
+        wrong = "a machine of kind local has one disk, on which its state lies already"
+        yield Found(("machine", "data_disk"), wrong, "remove the line", (("provider", "kind"),))
 
 
 @rule("machine")
@@ -303,9 +311,25 @@ def tls_files_exist(spec: Spec) -> Iterator[Found]:
 
 
 @rule("provider")
-def identity_exists(spec: Spec) -> Iterator[Found]:
-    if isinstance(spec.provider, SshProvider) and spec.provider.identity is not None:
-        yield from _file(("provider", "identity"), spec.provider.identity, "PRIVATE KEY-----")
+def identity_is_a_private_key(spec: Spec) -> Iterator[Found]:
+    """One that is not here may be a colleague's: it lets in the first time only."""
+    provider = spec.provider
+    if isinstance(provider, SshProvider) and provider.identity is not None and provider.identity.exists():
+        yield from _file(("provider", "identity"), provider.identity, "PRIVATE KEY-----")
+
+
+@rule("provider")
+def fingerprint_is_the_host_keys(spec: Spec) -> Iterator[Found]:
+    provider = spec.provider
+    if isinstance(provider, SshProvider) and provider.host_key is not None and provider.fingerprint is not None:
+        try:
+            real = fingerprint(provider.host_key)
+        except ValueError:
+            yield Found(("provider", "host_key"), "is no public key", "copy it whole, in one line")
+            return
+        if real != provider.fingerprint:
+            wrong = f"provider.host_key has another one, {real}"
+            yield Found(("provider", "fingerprint"), wrong, "correct one of the two", (("provider", "host_key"),))
 
 
 @rule("binderhub")

@@ -195,6 +195,11 @@ def test_the_base_breaks_none(say: Say) -> None:
             "7: federation.member: a weight of 5 needs the member's name; "
             "write its name in the federation's config, like bids-ovh, or weight: 0",
         ),
+        (
+            "machine: {cpus: 8, memory: 64G, disk: 400G, data_disk: auto}",
+            "3: machine.data_disk: a machine of kind local has one disk, on which its state lies already; "
+            "remove the line",
+        ),
     ],
 )
 def test_each_rule_alone(say: Say, line: str, said: str) -> None:
@@ -216,6 +221,15 @@ def test_the_machine_is_not_in_a_network_of_the_node(say: Say) -> None:
     assert say(f"provider: {{kind: ssh, address: 10.42.0.5, host_key: {key}}}") == [
         "2: kubernetes.pod_network: 10.42.0.0/16 overlaps 10.42.0.5/32 (provider.address); "
         "write a private network of its own, like 10.44.0.0/16"
+    ]
+
+
+def test_an_operators_key_may_be_elsewhere_but_must_be_one(say: Say, tmp_path: Path) -> None:
+    assert say("provider: {kind: ssh, address: 203.0.113.9, identity: ./key}") == []
+    assert say("provider: {kind: ssh, address: 203.0.113.9, identity: agent}") == []
+    (tmp_path / "key").write_text("ssh-ed25519 AAAA\n")
+    assert say("provider: {kind: ssh, address: 203.0.113.9, identity: ./key}") == [
+        f"2: provider.identity: {tmp_path}/key has no line with PRIVATE KEY-----; name a PEM file"
     ]
 
 

@@ -166,6 +166,9 @@ def make_root(spec: Spec, folders: Folders, lower: Path, node: Node) -> None:
     seed = document(spec, node.secrets)
     files = {**machine_files(spec), **seed_files(seed)}
     for relative, (text, mode) in files.items():
+        there = folders.root / relative
+        if there.name == "authorized_keys" and there.exists() and text in there.read_text():
+            continue  # as cloud-init: keys that came later stay
         _place(folders.root / relative, text, mode)
     for user in seed["users"]:
         if user["name"] != "root":
