@@ -56,7 +56,10 @@ HOLD_SECONDS = 60
 
 @dataclass
 class Entry:
-    """One request of the journal; ``status`` 0: it got no answer. ``fault``: the kind of the switch that hit it."""
+    """One request of the journal; ``status`` 0: it got no answer. ``fault``: the kind of the switch that hit it.
+
+    ``route`` is the path as the OpenAPI document writes it, empty where no handler was reached.
+    """
 
     number: int
     method: str
@@ -66,6 +69,7 @@ class Entry:
     token: str = ""
     status: int = 0
     fault: str = ""
+    route: str = ""
 
 
 @dataclass
@@ -175,6 +179,7 @@ class App:
                 if entry.token == "read" and request.method != "GET":
                     raise ApiError("token_readonly", "the token is only allowed to perform GET requests")
                 route, args = self._match(request)
+                entry.route = route.path
                 query = {key: tuple(values) for key, values in request.args.lists()}
                 answer = route.handler(Call(self.project, args, query, body_of(request)))
             except ApiError as error:

@@ -85,7 +85,7 @@ class HetznerApi:
 
     def start(self) -> Self:
         self._server = make_server(*self._address, self.app, threaded=True, request_handler=Handler)
-        for target in (self._server.serve_forever, self._tick):
+        for target in (lambda server=self._server: server.serve_forever(TICK_SECONDS), self._tick):
             thread = threading.Thread(target=target, name="hetzner-api", daemon=True)
             thread.start()
             self._threads.append(thread)
