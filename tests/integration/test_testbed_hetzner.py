@@ -158,7 +158,7 @@ def test_lists_by_label_name_and_page(cloud: HetznerApi, client: Lib) -> None:
     assert [row.name for row in client.servers.get_all(name="other-7")] == ["other-7"]
     page = client.servers.get_list(page=3, per_page=20)
     assert (len(page.servers), page.meta.pagination.total_entries, page.meta.pagination.next_page) == (20, 61, 4)
-    newest = client.request("GET", "/servers", params={"sort": "created:desc", "per_page": 1})["servers"]
+    newest = client.request("GET", "/servers", params={"sort": "id:desc", "per_page": 1})["servers"]
     assert [row["name"] for row in newest] == ["bids"]
 
 
@@ -173,13 +173,14 @@ def test_a_firewall_by_name_and_by_label(client: Lib) -> None:
     for action in wall.set_rules([ssh, FirewallRule(direction="in", protocol="icmp", source_ips=["0.0.0.0/0"])]):
         action.wait_until_finished()
     assert [row.protocol for row in client.firewalls.get_by_id(wall.id).rules] == ["tcp", "icmp"]
-    for wrong in (
+    wrongs: tuple[dict[str, Any], ...] = (
         {"port": "0"},
         {"port": "22-21"},
         {"port": None},
         {"source_ips": ["192.0.2.1/24"]},
         {"source_ips": []},
-    ):
+    )
+    for wrong in wrongs:
         given: dict[str, Any] = {
             "direction": "in",
             "protocol": "tcp",

@@ -65,6 +65,11 @@ class Action:
     def running(self) -> bool:
         return self.status == "running"
 
+    @property
+    def held(self) -> bool:
+        """Stuck, or after one that is."""
+        return self.stuck or (self.after is not None and self.after.running and self.after.held)
+
 
 @dataclass
 class Actions:

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 from werkzeug import Request, Response
@@ -136,7 +135,6 @@ class App:
             fault = self.project.faults.take_request(request.method, path)
         entry.fault = fault.kind if fault else ""
         response = self._respond(request, entry, fault)
-        response.headers["Date"] = format_datetime(self.project.now(), usegmt=True)
         response.headers["X-Correlation-Id"] = secrets.token_hex(8)
         response.headers["X-Stand-In"] = "binder-node testbed: this is not Hetzner's API"
         entry.status = response.status_code
