@@ -20,7 +20,7 @@ from hcloud.servers import ServerCreatePublicNetwork
 from hcloud.volumes import Volume
 from hcloud.zones import ZoneRecord
 
-from tests.integration.hetzner_fixtures import client_of, judged
+from tests.integration.hetzner_judge import client_of, judged
 from tests.testbed.hetzner.crowd import crowd
 from tests.testbed.hetzner.server import HetznerApi
 

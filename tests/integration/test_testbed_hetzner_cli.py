@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.hetzner_fixtures import judged
+from tests.integration.hetzner_judge import judged
 from tests.testbed.hetzner.server import HetznerApi
 
 pytestmark = [

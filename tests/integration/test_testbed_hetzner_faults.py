@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.hetzner_fixtures import judged
+from tests.integration.hetzner_judge import judged
 from tests.node.harness import REPO
 from tests.testbed.hetzner.server import HetznerApi
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.hetzner_fixtures import WITHOUT, contract, judged
+from tests.integration.hetzner_judge import WITHOUT, contract, judged
 from tests.testbed.hetzner.app import ROUTES
 from tests.testbed.hetzner.server import HetznerApi
 
