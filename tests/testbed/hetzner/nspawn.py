@@ -104,6 +104,9 @@ class NspawnMachines:
         with self._of(server):
             self._remove(server)
 
+    def create(self, volume: int, size: int, format_: str | None) -> None:
+        self._make_volume(volume, size, format_)
+
     def attach(self, server: int, volume: int, size: int, format_: str | None) -> None:
         with self._of(server):
             self._make_volume(volume, size, format_)
@@ -194,7 +197,7 @@ class NspawnMachines:
 
     def _any_spec(self, server: int) -> Spec:
         """For names and folders: address and sizes play no part."""
-        return self._spec(Wanted(server, str(server), str(self.network[2]), 1, "debian-12", ""))
+        return self._spec(Wanted(server, str(server), str(self.network[2]), 40, "debian-12", ""))
 
     def _stop(self, server: int, wait_for_it: bool) -> None:
         folders, spec = self._folders(server), self._any_spec(server)
