@@ -24,6 +24,7 @@ PUBLIC_KEY = r"^(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-\S+@openssh\
 LOGIN = r"^[a-z_][a-z0-9_-]*$"
 BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 PREFIX = r"^[a-z0-9]+([._/-][a-z0-9]+)*$"
+CURRENCY = r"^[A-Z]{3}$"
 MEMBER = r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$"
 
 # What the patterns above ask for, in words: for messages and for the reference.
@@ -35,6 +36,7 @@ PATTERNS = {
     LOGIN: "a login name, like root or debian",
     BUCKET: "a bucket's name of 3 to 63 lower-case letters, digits, dots and dashes, like bids-registry",
     PREFIX: "a repository prefix in lower case, like binder or bids/builds",
+    CURRENCY: "a currency's three letters, like EUR",
     MEMBER: "a name of lower-case letters, digits and dashes, like bids-ovh",
 }
 
@@ -228,6 +230,29 @@ class Federation(Model):
     weight: int = Field(0, ge=0, le=100, description="Target weight; begin at 20 or less.")
 
 
+class Cost(Model):
+    """What a month of the node takes and costs, where no API tells: `binder-node cost` reckons with it.
+
+    Prices are a month's, without VAT.
+    """
+
+    currency: str = Field("EUR", pattern=CURRENCY, description="Of the prices below; an API's own where it has prices.")
+    machine: float | None = Field(None, ge=0, description="The machine. Default: the provider's live price.")
+    address: float | None = Field(None, ge=0, description="A public IPv4 address. Default: the provider's live price.")
+    volume: float | None = Field(None, ge=0, description="A GB of volume. Default: the provider's live price.")
+    objects: float | None = Field(
+        None, ge=0, description="A GB of object storage. Default: Hetzner's list price there, else unknown."
+    )
+    stored: Quantity = Field(Quantity("1T"), description="What the bucket is expected to hold.")
+    traffic: Quantity = Field(Quantity("10T"), description="What is expected to leave the machine in a month.")
+    traffic_included: Quantity | None = Field(
+        None, description="Of that, what the machine's price includes. Default: the provider's live figure."
+    )
+    traffic_price: float | None = Field(
+        None, ge=0, description="A TB beyond what is included. Default: the provider's live price."
+    )
+
+
 class Spec(Model):
     """One node: ``inventories/NODE.yaml``."""
 
@@ -245,6 +270,7 @@ class Spec(Model):
     buildkit: BuildKit
     binderhub: BinderHub
     federation: Federation = Field(default_factory=lambda: Federation())
+    cost: Cost = Field(default_factory=lambda: Cost())
 
     @property
     def state_disk(self) -> int:
