@@ -80,6 +80,10 @@ class Provider(Protocol):
         """The machines to be had, at live prices; where there is no API, the node's own as its inventory states it."""
         ...
 
+    def own_offer(self, seen: Any) -> Offer | None:
+        """The offer that the node's machine is, or that :meth:`apply` would take first; None where no price is known."""
+        ...
+
     def tariff(self, report: Reporter) -> Tariff:
         """Unit prices besides the machine's (:func:`binder_node.providers.offers.stated_tariff` where no API tells)."""
         ...

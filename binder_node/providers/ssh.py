@@ -57,6 +57,10 @@ class SshMachine:
         stated = stated_offer(self.node.spec, "ssh")
         return [stated] if stated else []
 
+    def own_offer(self, seen: str) -> Offer | None:
+        del seen
+        return stated_offer(self.node.spec, "ssh")
+
     def tariff(self, report: Reporter) -> Tariff:
         del report
         return stated_tariff(self.node.spec)

@@ -128,6 +128,10 @@ class LocalMachine:
         stated = stated_offer(self.node.spec, "local")
         return [stated] if stated else []
 
+    def own_offer(self, seen: LocalSeen) -> Offer | None:
+        del seen
+        return stated_offer(self.node.spec, "local")
+
     def tariff(self, report: Reporter) -> Tariff:
         del report
         return stated_tariff(self.node.spec)
