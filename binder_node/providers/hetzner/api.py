@@ -47,25 +47,25 @@ class Api:
 
     def look(self, placement: str = "") -> Project:
         """What carries the node's labels, and what has its name where nothing does; some requests at once."""
-        lists = self._lists()
-        with ThreadPoolExecutor(len(lists)) as pool:
-            ours = dict(zip(lists, pool.map(lambda kind: self._list(kind, label_selector=selector(self.name)), lists)))
-            names = {kind: placement if kind == "groups" else self.name for kind in lists}
-            missing = [kind for kind in lists if names[kind] and not ours[kind]]
-            named = dict(zip(missing, pool.map(lambda kind: self._list(kind, name=names[kind]), missing)))
-        project = Project(**{kind: tuple([*ours[kind], *named.get(kind, ())]) for kind in lists})
+        ours = self._all({kind: {"label_selector": selector(self.name)} for kind in self._lists()})
+        names = {kind: placement if kind == "groups" else self.name for kind in ours}
+        named = self._all({kind: {"name": name} for kind, name in names.items() if name and not ours[kind]})
+        project = Project(**{kind: (*found, *named.get(kind, ())) for kind, found in ours.items()})
         server = of_node(project.servers, self.name)
         if server is None or server.status == "running":
             return project
-        found = replace(server, failed=self._failure(server))
+        found = replace(server, failed=": ".join(self._failure(server)))
         return replace(project, servers=tuple(found if one == server else one for one in project.servers))
 
     def everything(self) -> Project:
         """What carries the labels of any node."""
-        lists = self._lists()
-        with ThreadPoolExecutor(len(lists)) as pool:
-            found = pool.map(lambda kind: tuple(self._list(kind, label_selector=selector())), lists)
-            return Project(**dict(zip(lists, found)))
+        return Project(**self._all({kind: {"label_selector": selector()} for kind in self._lists()}))
+
+    def _all(self, asked: dict[str, dict[str, str]]) -> dict[str, Any]:
+        """Lists of several kinds at once, each with its own filters."""
+        with ThreadPoolExecutor(len(asked) or 1) as pool:
+            lists = {kind: pool.submit(self._list, kind, **filters) for kind, filters in asked.items()}
+            return {kind: tuple(found.result()) for kind, found in lists.items()}
 
     def _lists(self) -> dict[str, tuple[Any, Callable[[Any], Any], str]]:
         client = self.client
@@ -84,15 +84,15 @@ class Api:
         # IPv6 addresses are primary IPs too.
         return [one for one in found if not (isinstance(one, Address) and ":" in one.ip)]
 
-    def _failure(self, server: Server) -> str:
-        """Why the server's creation failed; empty where it did not."""
+    def _failure(self, server: Server) -> tuple[str, ...]:
+        """Code and message of the server's failed creation; empty where it did not fail."""
         from hcloud.servers import Server as Reference
 
         one = Reference(id=server.id)
         step = f"look at server {server.name}"
         actions = self.transport.call(step, lambda: self.client.servers.get_actions(one, status=["error"]))
         failed = (action.data_model for action in actions)
-        return next((_reason(action.error) for action in failed if action.command == "create_server"), "")
+        return next((_reason(action.error) for action in failed if action.command == "create_server"), ())
 
     def market(self) -> Market:
         """Types, prices and locations as they are now."""
@@ -260,7 +260,7 @@ class Api:
         self._act(f"start server {server.name}", lambda: [self.client.servers.power_on(one)])
 
     def _act(self, step: str, ask: Callable[[], list[BoundAction]], done: str = "") -> None:
-        """An action that may be asked for twice; ``done`` is the code of a refusal that means there is nothing to do."""
+        """An action that may be asked for twice; ``done``: the code of a refusal that means it was done already."""
         try:
             actions = self.transport.call(step, ask)
         except Refused as error:
@@ -313,12 +313,11 @@ class Api:
             self._wait(action, what, report)
 
     def _wait(self, action: BoundAction, what: str, report: Reporter | None) -> None:
-        began, current = time.monotonic(), action
+        began, current, number = time.monotonic(), action, action.data_model.id
         while True:
             raw = current.data_model
             if raw.status == "error":
-                error = raw.error or {"code": "unknown", "message": "the action failed"}
-                raise explain(self.name, what, str(error["code"]), str(error["message"]))
+                raise explain(self.name, what, *_reason(raw.error))
             if raw.status == "success":
                 return
             if time.monotonic() - began > self.patience.action:
@@ -328,13 +327,13 @@ class Api:
             if report is not None:
                 report(Event("progress", STAGE, f"{what}: {raw.command} {raw.progress} %"))
             time.sleep(self.patience.poll)
-            number = action.data_model.id
             current = self.transport.call(what, lambda: self.client.actions.get_by_id(number))
 
     def wait_running(self, number: int, report: Reporter) -> Server:
         """Wait until the server runs.
 
         Raises:
+            Refused: its creation failed.
             StepError: it is gone.
             DeadlineError: it did not run in time.
         """
@@ -346,7 +345,7 @@ class Api:
             if server.status == "running" and not server.locked:
                 return server
             if failed := self._failure(server):
-                raise StepError(self.name, f"create server {self.name}", failed, "run the same command again")
+                raise explain(self.name, f"create server {self.name}", *failed)
             if time.monotonic() - began > self.patience.action:
                 last = f"it is {server.status}{', locked' if server.locked else ''}"
                 raise DeadlineError(self.name, f"server {self.name} to run", self.patience.action, last)
@@ -375,8 +374,9 @@ def _rule(rule: Rule) -> Any:
     )
 
 
-def _reason(error: Any) -> str:
-    return f"{error['code']}: {error['message']}" if error else "the action failed"
+def _reason(error: Any) -> tuple[str, str]:
+    """Code and message of a failed action."""
+    return (str(error["code"]), str(error["message"])) if error else ("unknown", "the action failed")
 
 
 __all__ = ["Api", "Key", "Patience"]

@@ -1,4 +1,4 @@
-"""From hcloud's objects to plain data. Only fields that came with the answer are read: hcloud fetches others unasked."""
+"""From hcloud's objects to plain data. Reads what came with the answer: hcloud fetches the rest unasked."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from binder_node.events import Event, Reporter
 from binder_node.node import Access, Node
 from binder_node.providers.hetzner import volume as volumes
 from binder_node.providers.hetzner.api import Api
-from binder_node.providers.hetzner.market import Choice, choose, describe, nothing_left
+from binder_node.providers.hetzner.market import choose, describe, nothing_left
 from binder_node.providers.hetzner.model import Project, Seen, Server, of_node
 from binder_node.providers.hetzner.plan import STAGE, Step, gigabytes, hetzner, pinned, rules
 from binder_node.providers.hetzner.transport import SOLD_OUT, Refused
@@ -86,15 +86,14 @@ class Making:
         for offer in choice.offers:
             self.report(Event("progress", STAGE, f"create server {self._name}: {describe(spec, market, offer)}"))
             try:
-                made = self._make(offer, project)
+                self._make(offer, project)
             except Refused as error:
                 if error.code not in SOLD_OUT:
                     raise
                 tried.append(f"{offer.type} in {offer.location}: {error.code}")
                 self.report(Event("warn", STAGE, f"{offer.type} cannot be had in {offer.location} ({error.code})"))
                 continue
-            self.project = self.api.look(hetzner(spec).placement)
-            del made
+            self._look()
             return
         raise nothing_left(spec, tried)
 
@@ -103,20 +102,25 @@ class Making:
         server, actions = self.api.create_server(self._request(offer, project))
         try:
             self.api.wait(actions, f"create server {self._name}", self.report)
+            return self.api.wait_running(server.id, self.report)
         except Refused:
             self.api.delete("server", server)
             raise
-        return self.api.wait_running(server.id, self.report)
 
     def _request(self, offer: Offer, project: Project) -> dict[str, Any]:
+        from hcloud.firewalls import Firewall
         from hcloud.images import Image
         from hcloud.locations import Location
+        from hcloud.placement_groups import PlacementGroup
         from hcloud.primary_ips import PrimaryIP
         from hcloud.server_types import ServerType
         from hcloud.servers import ServerCreatePublicNetwork
+        from hcloud.ssh_keys import SSHKey
+        from hcloud.volumes import Volume
 
         spec, name = self.node.spec, self._name
-        address, volume = of_node(project.addresses, name), of_node(project.volumes, name)
+        address, old = of_node(project.addresses, name), of_node(project.volumes, name)
+        volume = old if gigabytes(spec) else None
         group = next((one for one in project.groups if one.name == hetzner(spec).placement), None)
         # No IPv6: names, firewall and networks of a node are IPv4's.
         net = ServerCreatePublicNetwork(
@@ -126,13 +130,13 @@ class Making:
             "server_type": ServerType(name=offer.type),
             "image": Image(name=hetzner(spec).image),
             "location": Location(name=offer.location),
-            "ssh_keys": [one for one in project.keys if one.node == name],
-            "firewalls": [one for one in project.firewalls if one.node == name],
-            "volumes": [volume] if volume is not None and gigabytes(spec) else None,
-            "placement_group": group,
+            "ssh_keys": [SSHKey(id=one.id) for one in project.keys if one.node == name],
+            "firewalls": [Firewall(id=one.id) for one in project.firewalls if one.node == name],
+            "volumes": [Volume(id=volume.id)] if volume else None,
+            "placement_group": PlacementGroup(id=group.id) if group else None,
             "public_net": net,
             "user_data": user_data(spec, self.node.secrets),
-            "automount": False if volume is not None and gigabytes(spec) else None,
+            "automount": False if volume else None,
         }
 
     def _wait(self) -> None:
@@ -181,6 +185,3 @@ class Making:
         volume = of_node(self.project.volumes, self._name) or of_node(self._look().volumes, self._name)
         assert volume is not None
         volumes.mount(self.access(self._running().ip), volume.device, self.node.spec.machine.state)
-
-
-__all__ = ["Choice", "Making"]

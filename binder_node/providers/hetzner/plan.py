@@ -29,7 +29,8 @@ EVERYWHERE = ("0.0.0.0/0",)
 PASSING = frozenset({"initializing", "starting", "stopping", "migrating", "rebuilding"})
 
 Kind = Literal[
-    "key", "firewall", "group", "broken", "server", "address", "volume", "attach", "wait", "start", "guard", "ssh", "mount"
+    "key", "firewall", "group", "broken", "server", "address", "volume", "attach", "wait", "start", "guard", "ssh",
+    "mount",
 ]  # fmt: skip
 
 

@@ -124,6 +124,12 @@ class HetznerMachine:
         del report
         return list(self.market().offers)
 
+    def own_offer(self, seen: Seen) -> Offer | None:
+        server = of_node(seen.project.servers, self.node.spec.name)
+        if server is not None:
+            return self.market().find(server.type, server.location)
+        return seen.choice.offers[0] if seen.choice is not None and seen.choice.offers else None
+
     def tariff(self, report: Reporter) -> Tariff:
         """Where the server is, or would be."""
         del report

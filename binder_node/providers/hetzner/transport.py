@@ -172,7 +172,7 @@ class Transport:
             if _code(error) == "rate_limit_exceeded":
                 wait: float = getattr(self._heard, "wait", 1.0)
                 return wait + 0.05 if wait < self.patience.call else False
-            return _code(error) in again or (_uncertain(error) and UNCERTAIN <= again)
+            return _code(error) in again or (_uncertain(error) and again >= UNCERTAIN)
 
         try:
             for attempt in stamina.retry_context(on=hook, attempts=None, timeout=self.patience.call, wait_max=10):

@@ -28,7 +28,10 @@ def script(device: str, state: Path) -> str:
     return f"""\
 set -e
 device={shlex.quote(device)} state={shlex.quote(str(state))}
-command -v mkfs.xfs >/dev/null || {{ apt-get -q -o DPkg::Lock::Timeout=120 update && apt-get -qy install xfsprogs; }} >&2
+if ! command -v mkfs.xfs >/dev/null; then
+  apt-get -q -o DPkg::Lock::Timeout=120 update >&2
+  apt-get -qy -o DPkg::Lock::Timeout=120 install xfsprogs >&2
+fi
 for second in $(seq {DEVICE_SECONDS}); do [ -e "$device" ] && break; sleep 1; done
 [ -e "$device" ] || {{ echo "$device is not there" >&2; exit 1; }}
 if ! mountpoint -q "$state"; then
