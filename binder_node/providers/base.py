@@ -81,7 +81,7 @@ class Provider(Protocol):
         ...
 
     def own_offer(self, seen: Any) -> Offer | None:
-        """The offer that the node's machine is, or that :meth:`apply` would take first; None where no price is known."""
+        """The offer that the node's machine is, or that :meth:`apply` would take first; None: no price is known."""
         ...
 
     def tariff(self, report: Reporter) -> Tariff:

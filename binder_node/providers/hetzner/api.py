@@ -15,7 +15,6 @@ from binder_node.providers.hetzner.market import Market, market
 from binder_node.providers.hetzner.model import (
     Address,
     Firewall,
-    Group,
     Key,
     Project,
     Rule,
@@ -26,7 +25,16 @@ from binder_node.providers.hetzner.model import (
     of_node,
     selector,
 )
-from binder_node.providers.hetzner.transport import IN_USE, LATER, UNCERTAIN, Patience, Refused, Transport, explain
+from binder_node.providers.hetzner.transport import (
+    IN_USE,
+    LATER,
+    UNCERTAIN,
+    ActionFailed,
+    Patience,
+    Refused,
+    Transport,
+    explain,
+)
 from binder_node.secrets.masked import Masked
 
 if TYPE_CHECKING:
@@ -54,7 +62,7 @@ class Api:
         server = of_node(project.servers, self.name)
         if server is None or server.status == "running":
             return project
-        found = replace(server, failed=": ".join(self._failure(server)))
+        found = replace(server, failed=": ".join(self._failure(server) or ()))
         return replace(project, servers=tuple(found if one == server else one for one in project.servers))
 
     def everything(self) -> Project:
@@ -84,15 +92,15 @@ class Api:
         # IPv6 addresses are primary IPs too.
         return [one for one in found if not (isinstance(one, Address) and ":" in one.ip)]
 
-    def _failure(self, server: Server) -> tuple[str, ...]:
-        """Code and message of the server's failed creation; empty where it did not fail."""
+    def _failure(self, server: Server) -> tuple[str, str] | None:
+        """Code and message of the server's failed creation; None where it did not fail."""
         from hcloud.servers import Server as Reference
 
         one = Reference(id=server.id)
         step = f"look at server {server.name}"
         actions = self.transport.call(step, lambda: self.client.servers.get_actions(one, status=["error"]))
         failed = (action.data_model for action in actions)
-        return next((_reason(action.error) for action in failed if action.command == "create_server"), ())
+        return next((_reason(action.error) for action in failed if action.command == "create_server"), None)
 
     def market(self) -> Market:
         """Types, prices and locations as they are now."""
@@ -121,14 +129,14 @@ class Api:
         self.transport.create(
             f"create ssh key {self.name}",
             lambda: convert.key(
-                self.client.ssh_keys.create(name=self.name, public_key=public_key, labels=labels(self.name))  # type: ignore[arg-type]
+                self.client.ssh_keys.create(name=self.name, public_key=public_key, labels=labels(self.name))
             ),
             lambda: self._named("keys"),
         )
 
-    def create_firewall(self, rules: Iterable[Rule]) -> Firewall:
+    def create_firewall(self, rules: Iterable[Rule]) -> None:
         wanted = [_rule(rule) for rule in rules]
-        return self.transport.create(
+        self.transport.create(
             f"create firewall {self.name}",
             lambda: convert.firewall(
                 self.client.firewalls.create(name=self.name, rules=wanted, labels=labels(self.name)).firewall  # type: ignore[arg-type]
@@ -136,14 +144,14 @@ class Api:
             lambda: self._named("firewalls"),
         )
 
-    def create_group(self, group: str) -> Group:
-        return self.transport.create(
+    def create_group(self, group: str) -> None:
+        self.transport.create(
             f"create placement group {group}",
             lambda: convert.group(
                 self.client.placement_groups.create(
                     name=group,
                     type="spread",
-                    labels=labels(self.name),  # type: ignore[arg-type]
+                    labels=labels(self.name),
                 ).placement_group
             ),
             lambda: next(iter(self._list("groups", name=group)), None),
@@ -306,7 +314,7 @@ class Api:
         """Wait for actions, one after another, each with the same patience.
 
         Raises:
-            Refused: one failed; its code is the action's.
+            ActionFailed: one failed; its code is the action's.
             DeadlineError: one did not end.
         """
         for action in actions:
@@ -317,7 +325,7 @@ class Api:
         while True:
             raw = current.data_model
             if raw.status == "error":
-                raise explain(self.name, what, *_reason(raw.error))
+                raise explain(self.name, what, *_reason(raw.error), kind=ActionFailed)
             if raw.status == "success":
                 return
             if time.monotonic() - began > self.patience.action:
@@ -333,7 +341,7 @@ class Api:
         """Wait until the server runs.
 
         Raises:
-            Refused: its creation failed.
+            ActionFailed: its creation failed.
             StepError: it is gone.
             DeadlineError: it did not run in time.
         """
@@ -345,7 +353,7 @@ class Api:
             if server.status == "running" and not server.locked:
                 return server
             if failed := self._failure(server):
-                raise explain(self.name, f"create server {self.name}", *failed)
+                raise explain(self.name, f"create server {self.name}", *failed, kind=ActionFailed)
             if time.monotonic() - began > self.patience.action:
                 last = f"it is {server.status}{', locked' if server.locked else ''}"
                 raise DeadlineError(self.name, f"server {self.name} to run", self.patience.action, last)

@@ -15,7 +15,7 @@ from binder_node.providers.hetzner.api import Api
 from binder_node.providers.hetzner.market import choose, describe, nothing_left
 from binder_node.providers.hetzner.model import Project, Seen, Server, of_node
 from binder_node.providers.hetzner.plan import STAGE, Step, gigabytes, hetzner, pinned, rules
-from binder_node.providers.hetzner.transport import SOLD_OUT, Refused
+from binder_node.providers.hetzner.transport import SOLD_OUT, ActionFailed, Refused
 from binder_node.providers.offers import Offer
 from binder_node.providers.userdata import user_data
 
@@ -103,7 +103,7 @@ class Making:
         try:
             self.api.wait(actions, f"create server {self._name}", self.report)
             return self.api.wait_running(server.id, self.report)
-        except Refused:
+        except ActionFailed:
             self.api.delete("server", server)
             raise
 

@@ -59,7 +59,9 @@ class Market:
 def market(types: Iterable[TypeRow], pricing: Mapping[str, Any], zones: Mapping[str, str]) -> Market:
     """From the types, ``GET /pricing`` and the locations' network zones."""
     currency = str(pricing["currency"])
-    ipv4 = next((row["prices"] for row in pricing["primary_ips"] if row["type"] == "ipv4"), [])
+    ipv4: Iterable[Mapping[str, Any]] = next(
+        (row["prices"] for row in pricing["primary_ips"] if row["type"] == "ipv4"), []
+    )
     return Market(
         offers=tuple(offer for row in types for offer in _offers(row, currency)),
         addresses={row["location"]: Decimal(row["price_monthly"]["net"]) for row in ipv4},

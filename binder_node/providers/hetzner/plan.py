@@ -12,6 +12,7 @@ from binder_node.layout import API_PORT
 from binder_node.providers.base import Kept, Leftover
 from binder_node.providers.hetzner.model import (
     Address,
+    Group,
     Project,
     Rule,
     Seen,
@@ -295,7 +296,7 @@ def leftovers(spec: Spec, project: Project) -> list[Leftover]:
     found = []
     for kind, things in project.kinds().items():
         for thing in things:
-            if not thing.node or (kind == "placement group" and getattr(thing, "servers", ())):
+            if not thing.node or (isinstance(thing, Group) and thing.servers):
                 continue  # a group that others use is not left over
             if thing.node != spec.name:
                 found.append(Leftover(kind, thing.name, str(thing.id), thing.node, _note(thing)))

@@ -57,6 +57,10 @@ class Refused(StepError):
         super().__init__(host, step, reason, remedy)
 
 
+class ActionFailed(Refused):
+    """The API took the order and did not carry it out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Seconds: of one request, of one call with its repetitions, of one action, of the first boot, between looks."""
@@ -68,7 +72,7 @@ class Patience:
     poll: float = 1
 
 
-def explain(host: str, step: str, code: str, message: str) -> Refused:
+def explain(host: str, step: str, code: str, message: str, kind: type[Refused] = Refused) -> Refused:
     """A refusal in an operator's words.
 
     >>> str(explain("bids", "create server bids", "token_readonly", "token is only allowed to perform GET requests"))
@@ -77,7 +81,7 @@ def explain(host: str, step: str, code: str, message: str) -> Refused:
     """
     reason, remedy = REMEDIES.get(code, ("", ""))
     said = f"{code}: {message}"
-    return Refused(host, step, code, f"{reason} ({said})" if reason else f"the API refused: {said}", remedy)
+    return kind(host, step, code, f"{reason} ({said})" if reason else f"the API refused: {said}", remedy)
 
 
 def seconds_until(reset: str, now: datetime) -> float:
