@@ -55,7 +55,7 @@ class Api:
 
     def look(self, placement: str = "") -> Project:
         """What carries the node's labels, and what has its name where nothing does; some requests at once."""
-        ours = self._all({kind: {"label_selector": selector(self.name)} for kind in self._lists()})
+        ours = self._all({kind: {"selector": selector(self.name)} for kind in self._lists()})
         names = {kind: placement if kind == "groups" else self.name for kind in ours}
         named = self._all({kind: {"name": name} for kind, name in names.items() if name and not ours[kind]})
         project = Project(**{kind: (*found, *named.get(kind, ())) for kind, found in ours.items()})
@@ -67,7 +67,7 @@ class Api:
 
     def everything(self) -> Project:
         """What carries the labels of any node."""
-        return Project(**self._all({kind: {"label_selector": selector()} for kind in self._lists()}))
+        return Project(**self._all({kind: {"selector": selector()} for kind in self._lists()}))
 
     def _all(self, asked: dict[str, dict[str, str]]) -> dict[str, Any]:
         """Lists of several kinds at once, each with its own filters."""
@@ -86,9 +86,16 @@ class Api:
             "volumes": (client.volumes, convert.volume, "volumes"),
         }
 
-    def _list(self, kind: str, **filters: str) -> list[Any]:
+    def _list(self, kind: str, *, name: str = "", selector: str = "") -> list[Any]:
         client, plain, words = self._lists()[kind]
-        found = [plain(one) for one in self.transport.call(f"list {words}", lambda: client.get_all(**filters))]
+
+        def ask() -> list[Any]:
+            if not name:
+                return list(client.get_all(label_selector=selector))
+            one = client.get_by_name(name)  # a name is unique
+            return [] if one is None else [one]
+
+        found = [plain(one) for one in self.transport.call(f"list {words}", ask)]
         # IPv6 addresses are primary IPs too.
         return [one for one in found if not (isinstance(one, Address) and ":" in one.ip)]
 

@@ -214,9 +214,10 @@ def _uncertain(error: Exception) -> bool:
 
 def _date(headers: Mapping[str, str]) -> datetime | None:
     try:
-        return parsedate_to_datetime(headers["Date"])
+        found = parsedate_to_datetime(headers["Date"])
     except (KeyError, ValueError):
         return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _cause(error: BaseException) -> str:
