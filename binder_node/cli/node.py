@@ -57,8 +57,11 @@ def plan(
         if output is Output.text:
             _show_plan(made)
         else:
+            from binder_node.cli.cost import fields
+
             stages = [{"stage": name, "changes": changes} for name, changes in made.stages]
-            document({"node": made.node, "count": made.count, "stages": stages}, output)
+            bill = fields(made.bill) if made.bill else None
+            document({"node": made.node, "count": made.count, "cost": bill, "stages": stages}, output)
 
 
 def _show_plan(made: Plan) -> None:
@@ -71,6 +74,10 @@ def _show_plan(made: Plan) -> None:
             if change.diff:
                 diff(change.diff)
     say(f"{made.node}: {made.count or 'no'} change{'' if made.count == 1 else 's'} in all")
+    if made.bill:
+        from binder_node.cli.cost import sentence
+
+        say(f"{made.node}: {sentence(made.bill)}")
 
 
 @app.command(
@@ -164,27 +171,52 @@ def _wanted(count: int) -> str:
 
 @app.command(
     rich_help_panel=PANEL,
-    epilog="Examples:  binder-node destroy bids   ·   binder-node destroy bids --yes bids",
+    epilog="Examples:  binder-node destroy bids   ·   binder-node destroy bids --show -o json   ·   "
+    "binder-node destroy bids --all --yes bids",
 )
 def destroy(
     node: NodeArgument,
     yes: Annotated[
         str | None, typer.Option("--yes", metavar="NODE", help="The node's name, instead of asking.")
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the address and the volume, which outlive a machine.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show what would go, and do nothing.")] = False,
+    output: OutputOption = Output.text,
     pins: PinsOption = None,
 ) -> None:
-    """Take the machine away with everything on it. The inventory and the secrets stay."""
-    from binder_node.cli.output import reporting, say
-    from binder_node.cli.run import confirm, errors
+    """Take the machine away, and what was made for it. Shows what goes, and asks. The inventory and the secrets stay,
+    and so does a bucket elsewhere.
+    """
+    from binder_node.cli.output import document, reporting, say
+    from binder_node.cli.run import confirm, errors, refuse_unasked
     from binder_node.lifecycle import opened, verbs
     from binder_node.lifecycle.lock import locked
+    from binder_node.providers.base import KEEP, NOTHING
 
     with errors():
         found = opened.open_spec(node, pins)
-        name = found.spec.name
-        confirm(f"This takes {name} away, with its machine and all that is stored on it.", name, yes)
+        name, keep = found.spec.name, NOTHING if everything else KEEP
+        question = f"This takes {name} away, with its machine and all that is stored on it."
+        if not show:
+            refuse_unasked(question, name, yes)
+        bare = opened.open_unseen(found)
+        with reporting(Output.text) as report:
+            doomed = verbs.doomed(bare, report, keep)
+        gone, kept = [change.what for change in doomed.gone], [change.what for change in doomed.kept]
+        if show and output is not Output.text:
+            document({"node": name, "gone": gone, "kept": kept}, output)
+            return
+        for text, rows in (("goes", gone), ("stays", kept)):
+            for row in rows:
+                say(f"  {text:<5} {row}")
+        if show or not gone:
+            say(f"{name}: {len(gone) or 'nothing'} to take away")
+            return
+        confirm(question, name, yes)
         with reporting(Output.text) as report, locked(found.runtime, name, "destroy"):
-            verbs.destroy(opened.open_bare(found), report)
+            verbs.destroy(bare, report, keep)
         say(f"{name}: gone; its inventory and secrets are still here")
 
 

@@ -44,20 +44,29 @@ def _red(text: str) -> str:
     return f"\x1b[31m{text}\x1b[0m" if sys.stderr.isatty() and "NO_COLOR" not in os.environ else text
 
 
+def refuse_unasked(question: str, expected: str, given: str | None) -> None:
+    """End here where :func:`confirm` could only say no: before anything is looked at.
+
+    Raises:
+        typer.Exit: with code 2, when another name was given, or there is no terminal to ask at.
+    """
+    if given is not None and given != expected:
+        sys.stderr.write(f"error: --yes {given}: this is {expected}; nothing was done\n")
+        raise typer.Exit(2)
+    if given is None and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        sys.stderr.write(f"error: {question} Without a terminal, say --yes {expected}; nothing was done\n")
+        raise typer.Exit(2)
+
+
 def confirm(question: str, expected: str, given: str | None) -> None:
     """Go on only when ``expected`` was given by ``--yes`` or typed at a terminal.
 
     Raises:
         typer.Exit: with code 2, when there is no terminal to ask at, or something else was answered.
     """
+    refuse_unasked(question, expected, given)
     if given == expected:
         return
-    if given is not None:
-        sys.stderr.write(f"error: --yes {given}: this is {expected}; nothing was done\n")
-        raise typer.Exit(2)
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        sys.stderr.write(f"error: {question} Without a terminal, say --yes {expected}; nothing was done\n")
-        raise typer.Exit(2)
     answer = typer.prompt(f"{question} Type its name to go on", err=True)
     if answer != expected:
         sys.stderr.write("not the name; nothing was done\n")

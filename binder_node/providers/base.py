@@ -80,12 +80,17 @@ class Provider(Protocol):
         """The machines to be had, at live prices; where there is no API, the node's own as its inventory states it."""
         ...
 
-    def own_offer(self, seen: Any) -> Offer | None:
-        """The offer that the node's machine is, or that :meth:`apply` would take first; None: no price is known."""
+    def own_offer(self, report: Reporter) -> Offer | None:
+        """The offer that the node's machine is, or that :meth:`apply` would take first; None: no price is known.
+
+        Logs in nowhere.
+        """
         ...
 
     def tariff(self, report: Reporter) -> Tariff:
-        """Unit prices besides the machine's (:func:`binder_node.providers.offers.stated_tariff` where no API tells)."""
+        """Unit prices beside the machine's, where it stands or would stand; what the inventory's ``cost`` says wins
+        (:func:`binder_node.providers.offers.stated_tariff`).
+        """
         ...
 
     def doomed(self, report: Reporter, keep: frozenset[Kept] = KEEP) -> list[Change]:

@@ -57,8 +57,8 @@ class SshMachine:
         stated = stated_offer(self.node.spec, "ssh")
         return [stated] if stated else []
 
-    def own_offer(self, seen: str) -> Offer | None:
-        del seen
+    def own_offer(self, report: Reporter) -> Offer | None:
+        del report
         return stated_offer(self.node.spec, "ssh")
 
     def tariff(self, report: Reporter) -> Tariff:

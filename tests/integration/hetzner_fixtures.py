@@ -5,8 +5,8 @@ What runs on a server is tests/node's; here it is the project that is looked at,
 
 from __future__ import annotations
 
+import json
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +36,7 @@ def spec_at(endpoint: str, **provider: Any) -> Spec:
     said = {"kind": "hetzner", "types": TYPES, "locations": ["nbg1", "fsn1"], "endpoint": endpoint, **provider}
     spec = sample_spec(machine={"cpus": 4, "memory": "16G", "disk": "100G"})
     data = {**spec.model_dump(mode="json"), "provider": said}
-    return Spec.model_validate_json(__import__("json").dumps(data), strict=True)
+    return Spec.model_validate_json(json.dumps(data), strict=True)
 
 
 def machine_at(endpoint: str, runtime: Path, secrets: Secrets = SECRETS, **provider: Any) -> HetznerMachine:
@@ -50,9 +50,9 @@ def answering() -> Iterator[None]:
     """Every server lets us in, and a volume is mounted as soon as it is asked for."""
     done: set[str] = set()
     with (
-        mock.patch("binder_node.remote.hindrance", lambda *_: ""),
-        mock.patch("binder_node.remote.wait_for_ssh", lambda *_: None),
-        mock.patch("binder_node.remote.disconnect", lambda *_: None),
+        mock.patch("binder_node.remote.hindrance", return_value=""),
+        mock.patch("binder_node.remote.wait_for_ssh"),
+        mock.patch("binder_node.remote.disconnect"),
         mock.patch("binder_node.providers.hetzner.volume.mounted", lambda _, device, __: device in done),
         mock.patch("binder_node.providers.hetzner.volume.mount", lambda _, device, __: done.add(device)),
     ):
@@ -95,7 +95,6 @@ def holds(cloud: HetznerApi, label: str = NAME) -> dict[str, list[str]]:
 def child(endpoint: str, runtime: str, provider: dict[str, Any], verb: str) -> None:
     """One verb in a process of its own, which a fault switch may kill."""
     os.environ["HCLOUD_TOKEN"] = "w" * 64
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     machine = machine_at(endpoint, Path(runtime), **provider)
     with answering():
         if verb == "up":

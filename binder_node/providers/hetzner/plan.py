@@ -291,20 +291,21 @@ def doomed(spec: Spec, project: Project, keep: frozenset[Kept]) -> list[Doomed]:
     return found
 
 
-def leftovers(spec: Spec, project: Project) -> list[Leftover]:
-    """Of other nodes everything; of this one a second server, or a volume that is not wanted (any more)."""
-    found = []
+def leftovers(name: str, volume: bool, project: Project) -> list[Leftover]:
+    """Of nodes other than ``name`` everything; of this one a second server, or a volume where none is wanted."""
+    found, own = [], of_node(project.servers, name)
     for kind, things in project.kinds().items():
         for thing in things:
             if not thing.node or (isinstance(thing, Group) and thing.servers):
                 continue  # a group that others use is not left over
-            if thing.node != spec.name:
-                found.append(Leftover(kind, thing.name, str(thing.id), thing.node, _note(thing)))
-            elif kind == "volume" and not gigabytes(spec):
+            note = _note(thing)
+            if thing.node == name and kind == "volume" and not volume:
                 note = "provider.volume is not in the inventory"
-                found.append(Leftover(kind, thing.name, str(thing.id), thing.node, note))
-            elif kind == "server" and thing != of_node(project.servers, spec.name):
-                found.append(Leftover(kind, thing.name, str(thing.id), thing.node, "a second one"))
+            elif thing.node == name and kind == "server" and thing != own:
+                note = "a second one"
+            elif thing.node == name:
+                continue
+            found.append(Leftover(kind, thing.name, str(thing.id), thing.node, note))
     return found
 
 

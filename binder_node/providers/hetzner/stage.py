@@ -8,6 +8,7 @@ from binder_node import remote
 from binder_node.changes import Change
 from binder_node.events import Event, Reporter
 from binder_node.node import Access, Node
+from binder_node.providers import Shop
 from binder_node.providers.base import KEEP, Kept, Leftover, access_to
 from binder_node.providers.hetzner import volume as volumes
 from binder_node.providers.hetzner.api import Api
@@ -26,8 +27,9 @@ from binder_node.providers.hetzner.plan import (
     steps,
 )
 from binder_node.providers.hetzner.transport import Patience
-from binder_node.providers.offers import Offer, Tariff
+from binder_node.providers.offers import Offer, Tariff, stated_tariff
 from binder_node.secrets.tokens import token
+from binder_node.spec.model import HetznerProvider
 
 
 @dataclass
@@ -39,6 +41,7 @@ class HetznerMachine:
     patience: Patience = field(default_factory=Patience)
     _api: Api | None = None
     _market: Market | None = None
+    _project: Project | None = None
 
     @property
     def api(self) -> Api:
@@ -64,7 +67,7 @@ class HetznerMachine:
                 key answers at the address.
         """
         spec = self.node.spec
-        project = self.api.look(hetzner(spec).placement)
+        project = self._project = self.api.look(hetzner(spec).placement)
         check(spec, project)
         server = of_node(project.servers, spec.name)
         if server is None or server.failed or server.status == "deleting":
@@ -124,19 +127,29 @@ class HetznerMachine:
         del report
         return list(self.market().offers)
 
-    def own_offer(self, seen: Seen) -> Offer | None:
-        server = of_node(seen.project.servers, self.node.spec.name)
+    def own_offer(self, report: Reporter) -> Offer | None:
+        """The server's; else the best that could be had now; else the best that is known, though not to be had."""
+        del report
+        spec, project, market = self.node.spec, self._looked(), self.market()
+        server = of_node(project.servers, spec.name)
         if server is not None:
-            return self.market().find(server.type, server.location)
-        return seen.choice.offers[0] if seen.choice is not None and seen.choice.offers else None
+            return market.find(server.type, server.location)
+        choice = choose(spec, market, self.api.transport.now().date(), pinned(spec, project))
+        known = (market.find(name, place) for name in hetzner(spec).types for place in hetzner(spec).locations)
+        return next(iter(choice.offers), None) or next((offer for offer in known if offer is not None), None)
 
     def tariff(self, report: Reporter) -> Tariff:
-        """Where the server is, or would be."""
         del report
-        project = self.api.look()
-        server = of_node(project.servers, self.node.spec.name)
-        place = server.location if server else pinned(self.node.spec, project)
-        return self.market().tariff(place or hetzner(self.node.spec).locations[0])
+        spec, project = self.node.spec, self._looked()
+        server = of_node(project.servers, spec.name)
+        place = server.location if server else pinned(spec, project)
+        return stated_tariff(spec, self.market().tariff(place or hetzner(spec).locations[0]))
+
+    def _looked(self) -> Project:
+        """The project as it was last seen."""
+        if self._project is None:
+            self._project = self.api.look(hetzner(self.node.spec).placement)
+        return self._project
 
     def doomed(self, report: Reporter, keep: frozenset[Kept] = KEEP) -> list[Change]:
         del report
@@ -157,9 +170,22 @@ class HetznerMachine:
 
     def leftovers(self, report: Reporter) -> list[Leftover]:
         del report
-        return leftovers(self.node.spec, self.api.everything())
+        return leftovers(self.node.spec.name, bool(gigabytes(self.node.spec)), self.api.everything())
 
     def _access(self, ip: str) -> Access:
         access, secrets = access_to(self.node, ip), self.node.secrets
         remote.write_access(access, secrets.login_key.reveal(), secrets.host_key_public)
         return access
+
+
+def shop(endpoint: str = "") -> Shop:
+    """The market, and all labelled things of a project; the token is the environment's.
+
+    Raises:
+        InputError: there is no token.
+        StepError: the API refused, or cannot be reached.
+    """
+    default = HetznerProvider.model_fields["endpoint"].default
+    api = Api("hetzner", endpoint or default, token("hetzner", "hetzner"))
+    market = api.market()
+    return Shop(list(market.offers), market.tariff, lambda: leftovers("", False, api.everything()))

@@ -128,8 +128,8 @@ class LocalMachine:
         stated = stated_offer(self.node.spec, "local")
         return [stated] if stated else []
 
-    def own_offer(self, seen: LocalSeen) -> Offer | None:
-        del seen
+    def own_offer(self, report: Reporter) -> Offer | None:
+        del report
         return stated_offer(self.node.spec, "local")
 
     def tariff(self, report: Reporter) -> Tariff:
