@@ -343,7 +343,7 @@ def test_stock_that_the_lists_know_of_is_not_asked_for(cloud: HetznerApi, node: 
 
 
 def test_a_withdrawn_type_is_told_before_anything_is_made(cloud: HetznerApi, node: Node) -> None:
-    with pytest.raises(StepError, match=r"ccx22: there is no such server type \(any more\); ccx23\?"):
+    with pytest.raises(StepError, match=r"ccx22: there is no such server type \(any more\); ccx23 would do"):
         node(types=["ccx22"]).inspect(silent)
     with cloud.project.lock:
         cloud.catalogue.withdraw("ccx23")

@@ -69,7 +69,7 @@ def test_an_address_from_before_holds_the_node_to_its_location() -> None:
 @pytest.mark.parametrize(
     ("node", "rows", "reason"),
     [
-        (spec(types=["ccx36"]), (BIG,), "ccx36: there is no such server type (any more); ccx63?"),
+        (spec(types=["ccx36"]), (BIG,), "ccx36: there is no such server type (any more); ccx63 would do"),
         (spec(locations=["nbg2"]), (BIG,), "ccx63 in nbg2: there is no such location; there are ash, fsn1, nbg1"),
         (
             spec(locations=["nbg1"]),

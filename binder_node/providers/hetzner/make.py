@@ -159,10 +159,10 @@ class Making:
 
     def _volume(self) -> None:
         size, old = gigabytes(self.node.spec), of_node(self.project.volumes, self._name)
-        if old is not None:
-            self.api.resize(old, size)
-        else:
+        if old is None:
             self.api.create_volume(size, self._running().id)
+        elif old.size < size:  # else another operator was here since the plan
+            self.api.resize(old, size)
         self._look()
 
     def _attach(self) -> None:

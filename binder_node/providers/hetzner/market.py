@@ -119,7 +119,7 @@ def choose(spec: Spec, market: Market, today: date, pinned: str = "") -> Choice:
     rejected: list[str] = []
     for name in provider.types:
         if not any(offer.type == name for offer in market.offers):
-            rejected.append(_unknown(name, market))
+            rejected.append(_unknown(spec, name, market, today))
             continue
         for location in (pinned,) if pinned else provider.locations:
             offer = market.find(name, location)
@@ -131,9 +131,15 @@ def choose(spec: Spec, market: Market, today: date, pinned: str = "") -> Choice:
     return Choice(tuple(offers), tuple(rejected))
 
 
-def _unknown(name: str, market: Market) -> str:
-    near = get_close_matches(name, sorted({offer.type for offer in market.offers}), 1)
-    return f"{name}: there is no such server type (any more)" + (f"; {near[0]}?" if near else "")
+def _unknown(spec: Spec, name: str, market: Market, today: date) -> str:
+    """The type is not sold at all: which of those that would do is named most like it, or costs least?"""
+    places = _hetzner(spec).locations
+    fit = [
+        one for one in market.offers if one.location in places and not _against(spec, market, one, one.location, today)
+    ]
+    cheapest = [one.type for one in sorted(fit, key=lambda one: one.monthly)]
+    near = [*get_close_matches(name, sorted(set(cheapest)), 1), *cheapest][:1]
+    return f"{name}: there is no such server type (any more)" + "".join(f"; {one} would do" for one in near)
 
 
 def _against(spec: Spec, market: Market, offer: Offer | None, location: str, today: date) -> str:
