@@ -84,7 +84,7 @@ class Api:
 @contextmanager
 def api(folder: Path) -> Iterator[Api]:
     """kine on SQLite and kube-apiserver on free ports of loopback."""
-    kube, kine = binary("kube"), binary("kine")
+    kube = binary("kube")
     found, store = Api(folder, free_port()), free_port()
     signing = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     key = folder / "service.key"
@@ -93,7 +93,7 @@ def api(folder: Path) -> Iterator[Api]:
     database = f"sqlite://{folder}/db.sqlite?_pragma=busy_timeout(30000)&_pragma=journal_mode(WAL)&_txlock=immediate"
     with ExitStack() as stack:
         kine_argv = [f"--listen-address=127.0.0.1:{store}", f"--endpoint={database}", "--metrics-bind-address=0"]
-        stack.enter_context(process([str(kine), *kine_argv], folder / "kine.log"))
+        stack.enter_context(process([str(kube), "kine", *kine_argv], folder / "kine.log"))
         wait("kine", lambda: _open(store), folder / "kine.log")
         stack.enter_context(process([str(kube), *_flags(folder, key, found.port, store)], folder / "api.log"))
         certificate = folder / "certs/apiserver.crt"

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ REPO2DOCKER = "jupyter-repo2docker==2026.4.0"
 HTPASSWD = "push:$2b$05$zvzqzZLQadRtcNGasYSWMutc6kxXPCJxE7TnzZRSbqStMU32t31K6"
 PASSWORD = "push-password"
 # What a base image needs for the steps of these tests.
-TOOLS = ("sh", "cat", "date", "dd", "head", "sleep", "stat", "tail")
+TOOLS = ("sh", "cat", "cp", "date", "dd", "head", "sleep", "stat", "tail")
 
 
 def engine_spec(**buildkit: object) -> Spec:
@@ -235,8 +235,10 @@ namespace = "k8s.io"
 """
 
 
-def _base_image(folder: Path, buildctl: Path, registry: str, environment: dict[str, str]) -> None:
-    """Push an image of this machine's own shell and a few tools, with the libraries they need."""
+def _base_image(
+    folder: Path, buildctl: Path, registry: str, environment: dict[str, str], more: Mapping[str, Path]
+) -> None:
+    """Push an image of this machine's own shell and a few tools, with the libraries they need, and ``more`` folders."""
     root = folder / "base"
     for tool in TOOLS:
         found = shutil.which(tool)
@@ -246,6 +248,8 @@ def _base_image(folder: Path, buildctl: Path, registry: str, environment: dict[s
             target = root / "root" / (f"bin/{tool}" if path == Path(found) else str(path).lstrip("/"))
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path.resolve(), target)
+    for place, source in more.items():
+        shutil.copytree(source, root / "root" / place, symlinks=True)
     (root / "Dockerfile").write_text("FROM scratch\nCOPY root /\n")
     subprocess.run(
         [
@@ -256,7 +260,7 @@ def _base_image(folder: Path, buildctl: Path, registry: str, environment: dict[s
         check=True,
         env=environment,
         capture_output=True,
-        timeout=120,
+        timeout=300,
     )
 
 
@@ -298,8 +302,9 @@ def _repo2docker(folder: Path) -> Path:
 
 
 @contextmanager
-def builder(folder: Path, worker: str = "containerd") -> Iterator[Builder]:
-    """Everything up, base image pushed; everything gone afterwards. ``worker`` is BuildKit's."""
+def builder(folder: Path, worker: str = "containerd", more: Mapping[str, Path] | None = None) -> Iterator[Builder]:
+    """Everything up, base image pushed; everything gone afterwards. ``worker`` is BuildKit's; ``more`` are folders that
+    the base image has beside the tools, by their place in it."""
     if os.geteuid() != 0:
         pytest.skip("needs root, for containerd")
     buildctl = binary("buildctl")
@@ -359,7 +364,7 @@ def builder(folder: Path, worker: str = "containerd") -> Iterator[Builder]:
         login.mkdir()
         answer = {"username": "push", "password": PASSWORD}
         (login / "config.json").write_text(json.dumps({"auths": {registry: answer}}))
-        _base_image(folder, buildctl, registry, {**environment, "DOCKER_CONFIG": str(login)})
+        _base_image(folder, buildctl, registry, {**environment, "DOCKER_CONFIG": str(login)}, more or {})
         shutil.rmtree(login)
         python = _repo2docker(folder)
         yield Builder(folder, registry, parts[1], parts[2], folder / "engine", python, environment)

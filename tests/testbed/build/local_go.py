@@ -7,8 +7,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from binder_node.artifacts.build import go_version
@@ -21,12 +21,17 @@ DEADLINE = 1800.0  # seconds for one build; Kubernetes took 300 on two cores
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """``folder`` holds go.mod and perhaps source; ``package`` is what is built in it."""
+    """``folder`` holds go.mod and perhaps source; ``package`` is what is built in it.
+
+    ``overlays``: by (module, file in it), the file below ``folder`` that is compiled in its place: upstream's program
+    without the parts that no test here could use.
+    """
 
     name: str
     folder: Path
     package: str = "."
     ldflags: tuple[str, ...] = ()
+    overlays: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def key(self, go: str) -> str:
         """Everything that decides the bytes: the folder's content, the flags, the toolchain."""
@@ -34,7 +39,8 @@ class Program:
         for path in self.sources():
             content.update(f"{path.relative_to(self.folder)}\0{path.stat().st_size}\0".encode())
             content.update(path.read_bytes())
-        return "testbed go " + json.dumps([self.name, self.package, self.ldflags, content.hexdigest(), go])
+        over = sorted((*place, file) for place, file in self.overlays.items())
+        return "testbed go " + json.dumps([self.name, self.package, self.ldflags, over, content.hexdigest(), go])
 
     def sources(self) -> Iterator[Path]:
         """The files that go into the build, in a fixed order."""
@@ -56,14 +62,35 @@ def build(program: Program, cache: Cache, report: Reporter) -> Path:
 def _build(program: Program, scratch: Path) -> Path:
     work, out = scratch / "src", scratch / program.name
     shutil.copytree(program.folder, work)  # Go writes go.mod and go.sum: not in the checkout
-    argv = ["go", "build", "-trimpath", "-ldflags", " ".join(("-s", "-w", *program.ldflags)), "-o", str(out)]
+    _lay_over(program, work)
+    flags = ["-trimpath", "-ldflags", " ".join(("-s", "-w", *program.ldflags))]
+    _go(program, work, "build", *flags, "-o", str(out), program.package)
+    return out
+
+
+def _lay_over(program: Program, work: Path) -> None:
+    """Give the modules that have overlays a copy of their own: Go's -overlay refuses to touch the module cache."""
+    for module in sorted({module for module, _ in program.overlays}):
+        _go(program, work, "mod", "download", module)
+        found = _go(program, work, "list", "-m", "-f", "{{.Dir}}", module).strip()
+        copy = work / "modules" / module
+        shutil.copytree(found, copy, ignore=shutil.ignore_patterns("*_test.go", "testdata"))
+        for (owner, name), ours in program.overlays.items():
+            if owner == module:
+                (copy / name).parent.chmod(0o755)
+                (copy / name).unlink()  # which must have been there
+                shutil.copyfile(work / ours, copy / name)
+        _go(program, work, "mod", "edit", f"-replace={module}=./modules/{module}")
+
+
+def _go(program: Program, work: Path, *arguments: str) -> str:
     env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOWORK": "off", "GOOS": "linux"}
     try:
         done = subprocess.run(
-            [*argv, program.package], cwd=work, env=env, capture_output=True, text=True, timeout=DEADLINE, check=False
+            ["go", *arguments], cwd=work, env=env, capture_output=True, text=True, timeout=DEADLINE, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise DeadlineError("here", f"the build of {program.name}", DEADLINE) from error
     if done.returncode:
         raise StepError("here", f"build {program.name}", done.stderr[-4000:], "the last lines are Go's")
-    return out
+    return done.stdout

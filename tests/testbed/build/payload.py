@@ -15,11 +15,14 @@ from tests.testbed.images.oci import EPOCH
 
 MAGIC = b"K3SPAYLOAD1\n"  # payload.go reads it
 LEVEL = "-6"  # zstd: 104 MB in 4 s; -19 would save a fifth and take minutes
-KUBE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "crictl")
+KUBE = (
+    "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl", "crictl", "kine",
+    "kube-router",
+)  # fmt: skip
 
 
 def fill(bin_folder: Path, programs: Mapping[str, Path]) -> None:
-    """Copy ``programs`` into ``bin_folder`` under their names; Kubernetes's are links to ``kube``."""
+    """Copy ``programs`` into ``bin_folder`` under their names; what ``kube`` acts as is a link to it."""
     for name, path in programs.items():
         shutil.copy(path, bin_folder / name)
         (bin_folder / name).chmod(0o755)

@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 OUT = HERE.parents[2] / "build" / "testbed"  # where tests/testbed/pins.toml points
 KUBERNETES = "v1.35.4"
 VERSION = f"{KUBERNETES}+k3s1"  # charts look at it; K3s's own numbering
-COREDNS, TRAEFIK = "rancher/mirrored-coredns-coredns:1.15.0", "rancher/mirrored-library-traefik:3.6.12"
+COREDNS_IMAGE, TRAEFIK_IMAGE = "rancher/mirrored-coredns-coredns:1.15.0", "rancher/mirrored-library-traefik:3.6.12"
 PROBE = "docker.io/library/probe:1"
 
 _VERSION = "k8s.io/component-base/version"
@@ -32,22 +32,34 @@ KUBE = local_go.Program(
         "-X", f"{_VERSION}.gitCommit=standin", "-X", f"{_VERSION}.gitTreeState=clean",
         "-X", f"k8s.io/client-go/pkg/version.gitVersion={VERSION}",
     ),
+    overlays={("github.com/k3s-io/kine", "pkg/endpoint/init.go"): "overlay/drivers.go"},
 )  # fmt: skip
-KUBE_ROUTER = local_go.Program(
-    "kube-router", HERE / "kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"
+COREDNS = local_go.Program(
+    "coredns",
+    HERE / "coredns",
+    "github.com/coredns/coredns",
+    overlays={("github.com/coredns/coredns", "core/plugin/zplugin.go"): "overlay/plugins.go"},
+)
+TRAEFIK = local_go.Program(
+    "traefik",
+    HERE / "traefik",
+    "github.com/traefik/traefik/v3/cmd/traefik",
+    ldflags=("-X", "github.com/traefik/traefik/v3/pkg/version.Version=3.6.12"),
+    overlays={("github.com/go-acme/lego/v4", "providers/dns/zz_gen_dns_providers.go"): "overlay/dns.go"},
 )
 SUPERVISOR = local_go.Program(
     "k3s-supervisor",
     HERE.parent / "k3s",
     ldflags=(
-        "-X", f"main.version={VERSION}", "-X", f"main.corednsImage={COREDNS}", "-X", f"main.traefikImage={TRAEFIK}",
+        "-X", f"main.version={VERSION}", "-X", f"main.corednsImage={COREDNS_IMAGE}",
+        "-X", f"main.traefikImage={TRAEFIK_IMAGE}",
     ),
 )  # fmt: skip
 PAUSE = local_go.Program("pause", HERE / "pause")
 POD_PROBE = local_go.Program("probe", HERE / "probe")
 
 # Name in the payload: name of the pin. K3s has the CNI plugins in the same folder.
-PINNED = {name: name for name in ("kine", "containerd", "containerd-shim-runc-v2", "ctr")} | {
+PINNED = {name: name for name in ("containerd", "containerd-shim-runc-v2", "ctr")} | {
     plugin: f"cni-{plugin}" for plugin in ("bridge", "host-local", "loopback", "portmap", "firewall")
 }
 
@@ -61,8 +73,7 @@ class Builder:
 
     def k3s(self) -> Path:
         """The self-extracting executable."""
-        programs = {"kube": KUBE, "kube-router": KUBE_ROUTER}
-        paths = {name: self._local(program) for name, program in programs.items()} | self._pinned(PINNED)
+        paths = {"kube": self.kube()} | self._pinned(PINNED)
         supervisor = self._local(SUPERVISOR)
         key = _key("k3s", {name: digest(path) for name, path in {**paths, "": supervisor}.items()}, debian.index())
         if (stored := self.cache.lookup(key, self.report)) is None:
@@ -75,13 +86,18 @@ class Builder:
         return _link(stored, OUT / "k3s")
 
     def kube(self) -> Path:
-        """Kubernetes' servers and kubectl in one executable, which does what its first argument or own name says."""
+        """Kubernetes' servers, kubectl and what K3s has beside them in one executable, which acts by its name."""
         return self._local(KUBE)
 
     def images(self) -> Path:
         """K3s's airgap images, as K3s publishes them: one tar.zst."""
-        paths = self._pinned({"coredns": "coredns", "traefik": "traefik"}) | {"pause": self._local(PAUSE)}
-        names = {"pause": image_archive.PAUSE, "coredns": f"docker.io/{COREDNS}", "traefik": f"docker.io/{TRAEFIK}"}
+        programs = {"coredns": COREDNS, "traefik": TRAEFIK, "pause": PAUSE}
+        paths = {name: self._local(program) for name, program in programs.items()}
+        names = {
+            "pause": image_archive.PAUSE,
+            "coredns": f"docker.io/{COREDNS_IMAGE}",
+            "traefik": f"docker.io/{TRAEFIK_IMAGE}",
+        }
         key = _key("k3s-images", {name: digest(path) for name, path in paths.items()}, json.dumps(names))
         if (stored := self.cache.lookup(key, self.report)) is None:
             with step(self.report, "artifacts", "k3s-images (put together)"), self.cache.scratch() as scratch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +15,8 @@ from tests.testbed.hetzner.errors import ApiError
 SECONDS = {"create_server": 0.5, "start_server": 0.3, "delete_server": 0.3, "rebuild_server": 0.5}
 OTHER_SECONDS = 0.1
 AT_ONCE = frozenset({"change_protection", "set_firewall_rules", "change_dns_ptr", "remove_from_placement_group"})
+# What runs beside others.
+SHARED = frozenset({"apply_firewall", "remove_firewall"})
 
 
 def nothing() -> None:
@@ -62,6 +64,11 @@ class Action:
     @property
     def running(self) -> bool:
         return self.status == "running"
+
+    @property
+    def held(self) -> bool:
+        """Stuck, or after one that is."""
+        return self.stuck or (self.after is not None and self.after.running and self.after.held)
 
 
 @dataclass
@@ -123,7 +130,11 @@ class Actions:
     def of(self, kind: str, number: int) -> list[Action]:
         return [row for row in self.all.values() if (kind, number) in row.resources]
 
-    def check_free(self, kind: str, number: int, commands: Sequence[str] = ()) -> None:
-        """Raises ApiError ``locked`` while an action of the resource runs (one of ``commands``, when named)."""
-        if any(row.running and (not commands or row.command in commands) for row in self.of(kind, number)):
+    def locked(self, kind: str, number: int) -> bool:
+        """Whether an action runs that keeps others away from the resource."""
+        return any(row.running and row.command not in SHARED for row in self.of(kind, number))
+
+    def check_free(self, kind: str, number: int) -> None:
+        """Raises ApiError ``locked`` while the resource is."""
+        if self.locked(kind, number):
             raise ApiError("locked", f"{kind} is locked: an action is already running")

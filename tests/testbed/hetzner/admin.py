@@ -14,6 +14,7 @@ POST   /admin/crowd           {"count": 5}: other people's things in the same pr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,7 @@ def act(app: App, method: str, what: str, body: dict[str, Any]) -> dict[str, Any
 
 def market(app: App, switch: str, given: dict[str, Any]) -> None:
     catalogue = app.project.catalogue
-    verbs = {
+    verbs: dict[str, Callable[..., None]] = {
         "stock_out": catalogue.stock_out,
         "restock": catalogue.restock,
         "withdraw": catalogue.withdraw,

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 from werkzeug import Request, Response
@@ -56,7 +55,10 @@ HOLD_SECONDS = 60
 
 @dataclass
 class Entry:
-    """One request of the journal; ``status`` 0: it got no answer. ``fault``: the kind of the switch that hit it."""
+    """One request of the journal; ``status`` 0: it got no answer. ``fault``: the kind of the switch that hit it.
+
+    ``route`` is the path as the OpenAPI document writes it, empty where no handler was reached.
+    """
 
     number: int
     method: str
@@ -66,6 +68,7 @@ class Entry:
     token: str = ""
     status: int = 0
     fault: str = ""
+    route: str = ""
 
 
 @dataclass
@@ -132,7 +135,6 @@ class App:
             fault = self.project.faults.take_request(request.method, path)
         entry.fault = fault.kind if fault else ""
         response = self._respond(request, entry, fault)
-        response.headers["Date"] = format_datetime(self.project.now(), usegmt=True)
         response.headers["X-Correlation-Id"] = secrets.token_hex(8)
         response.headers["X-Stand-In"] = "binder-node testbed: this is not Hetzner's API"
         entry.status = response.status_code
@@ -175,6 +177,7 @@ class App:
                 if entry.token == "read" and request.method != "GET":
                     raise ApiError("token_readonly", "the token is only allowed to perform GET requests")
                 route, args = self._match(request)
+                entry.route = route.path
                 query = {key: tuple(values) for key, values in request.args.lists()}
                 answer = route.handler(Call(self.project, args, query, body_of(request)))
             except ApiError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from tests.testbed.hetzner.project import Project
 from tests.testbed.hetzner.resources import Firewall, PlacementGroup, RRSet, Server, SshKey, Volume, Zone
@@ -18,10 +19,10 @@ LABELS: tuple[dict[str, str], ...] = (
 def crowd(project: Project, count: int) -> None:
     """``count`` of each kind, complete and running, with no labels, other tools' and other nodes'."""
     type_ = project.catalogue.types["cx23"]
-    project.limits = {name: limit + count for name, limit in project.limits.items()}
+    project.limits = {name: limit + 2 * count for name, limit in project.limits.items()}
     for at in range(count):
         labels, now = dict(LABELS[at % len(LABELS)]), project.now()
-        more = {"labels": labels, "created": now}
+        more: dict[str, Any] = {"labels": labels, "created": now}
         server = Server(
             id=project.new_id(),
             name=f"other-{at}",

@@ -96,7 +96,7 @@ def server(project: Project, row: Server) -> Json:
         "image": image.json(catalogue.start) if image else None,
         "iso": None,
         "rescue_enabled": False,
-        "locked": any(action.running for action in project.actions.of("server", row.id)),
+        "locked": project.actions.locked("server", row.id),
         "backup_window": None,
         "outgoing_traffic": 0,
         "ingoing_traffic": 0,

@@ -171,7 +171,6 @@ def delete(call: Call) -> Answer:
     project, row = call.project, find(call)
     if row.servers or row.selectors:
         raise ApiError("resource_in_use", "firewall is still in use")
-    project.actions.check_free("firewall", row.id)
     del project.firewalls[row.id]
     return Answer(204)
 

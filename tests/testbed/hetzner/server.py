@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from ipaddress import IPv4Network
 from types import TracebackType
 from typing import Any, Self
@@ -27,7 +28,15 @@ TICK_SECONDS = 0.05
 
 
 class Handler(WSGIRequestHandler):
-    """Quiet, and not in the name of any product."""
+    """Quiet, not in the name of any product, and with the API's own time in its ``Date``."""
+
+    server: BaseWSGIServer
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        del timestamp
+        app = self.server.app
+        assert isinstance(app, App)
+        return format_datetime(app.project.now(), usegmt=True)
 
     def log(self, type: str, message: str, *args: Any) -> None:
         del type, message, args
@@ -85,7 +94,7 @@ class HetznerApi:
 
     def start(self) -> Self:
         self._server = make_server(*self._address, self.app, threaded=True, request_handler=Handler)
-        for target in (self._server.serve_forever, self._tick):
+        for target in (lambda server=self._server: server.serve_forever(TICK_SECONDS), self._tick):
             thread = threading.Thread(target=target, name="hetzner-api", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -137,7 +146,7 @@ class HetznerApi:
         while time.monotonic() < until:
             with self.project.lock:
                 self.project.actions.settle()
-                if not any(row.running and not row.stuck for row in self.project.actions.all.values()):
+                if not any(row.running and not row.held for row in self.project.actions.all.values()):
                     return
             time.sleep(TICK_SECONDS)
         raise TimeoutError(f"actions still run after {seconds:.0f} s")

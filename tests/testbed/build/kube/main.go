@@ -1,13 +1,16 @@
 // Command kube is Kubernetes in one program, which acts by the name it is called by: kube-apiserver,
-// kube-controller-manager, kube-scheduler, kubelet, kube-proxy, kubectl, and a small crictl.
+// kube-controller-manager, kube-scheduler, kubelet, kube-proxy, kubectl, a small crictl, and what K3s has in its one
+// program besides: kine and the NetworkPolicy part of kube-router. One module: what they share is compiled once.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/k3s-io/kine/pkg/app"
 	"github.com/spf13/cobra"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/logs/json/register"
@@ -43,6 +46,14 @@ func main() {
 		command = cmd.NewDefaultKubectlCommand()
 	case "crictl":
 		command = newCrictl()
+	case "kube-router":
+		command = newNetpol()
+	case "kine":
+		if err := app.New().Run(os.Args); err != nil && !errors.Is(err, context.Canceled) {
+			fmt.Fprintf(os.Stderr, "kine: %v\n", err)
+			os.Exit(1)
+		}
+		return
 	default:
 		fmt.Fprintf(os.Stderr, "kube: no program called %q\n", name)
 		os.Exit(2)
