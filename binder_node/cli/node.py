@@ -12,8 +12,9 @@ import typer
 from binder_node.cli.options import BundleOption, NodeArgument, Output, OutputOption, PinsOption, SourceOption
 
 if TYPE_CHECKING:
+    from binder_node.changes import Change
     from binder_node.events import Reporter
-    from binder_node.lifecycle.verbs import Outcome, Plan
+    from binder_node.lifecycle.verbs import Doomed, Outcome, Plan
     from binder_node.node import Node
 
 app = typer.Typer()
@@ -198,26 +199,41 @@ def destroy(
     with errors():
         found = opened.open_spec(node, pins)
         name, keep = found.spec.name, NOTHING if everything else KEEP
+        if show:
+            with reporting(Output.text) as report:
+                doomed = verbs.doomed(opened.open_unseen(found), report, keep)
+            if output is Output.text:
+                _show_doomed(name, doomed)
+            else:
+                document({"node": name, "gone": _whats(doomed.gone), "kept": _whats(doomed.kept)}, output)
+            return
         question = f"This takes {name} away, with its machine and all that is stored on it."
-        if not show:
-            refuse_unasked(question, name, yes)
-        bare = opened.open_unseen(found)
-        with reporting(Output.text) as report:
-            doomed = verbs.doomed(bare, report, keep)
-        gone, kept = [change.what for change in doomed.gone], [change.what for change in doomed.kept]
-        if show and output is not Output.text:
-            document({"node": name, "gone": gone, "kept": kept}, output)
-            return
-        for text, rows in (("goes", gone), ("stays", kept)):
-            for row in rows:
-                say(f"  {text:<5} {row}")
-        if show or not gone:
-            say(f"{name}: {len(gone) or 'nothing'} to take away")
-            return
-        confirm(question, name, yes)
-        with reporting(Output.text) as report, locked(found.runtime, name, "destroy"):
-            verbs.destroy(bare, report, keep)
+        refuse_unasked(question, name, yes)
+        with locked(found.runtime, name, "destroy"):
+            bare = opened.open_unseen(found)
+            with reporting(Output.text) as report:
+                doomed = verbs.doomed(bare, report, keep)
+            _show_doomed(name, doomed)
+            if not doomed.gone:
+                return
+            confirm(question, name, yes)
+            with reporting(Output.text) as report:
+                verbs.destroy(bare, report, keep)
         say(f"{name}: gone; its inventory and secrets are still here")
+
+
+def _whats(changes: list[Change]) -> list[str]:
+    return [change.what for change in changes]
+
+
+def _show_doomed(name: str, doomed: Doomed) -> None:
+    from binder_node.cli.output import say
+
+    for text, changes in (("goes", doomed.gone), ("stays", doomed.kept)):
+        for what in _whats(changes):
+            say(f"  {text:<5} {what}")
+    if not doomed.gone:
+        say(f"{name}: nothing to take away")
 
 
 @app.command(

@@ -31,18 +31,20 @@ QUICK = Patience(request=5, call=6, action=4, boot=1, poll=0.02)
 SECRETS = generate()
 
 
-def spec_at(endpoint: str, **provider: Any) -> Spec:
+def spec_at(endpoint: str, name: str = NAME, **provider: Any) -> Spec:
     """A node of 4 cores and 16 GB at ``endpoint``; ``provider`` are keys of its provider."""
     said = {"kind": "hetzner", "types": TYPES, "locations": ["nbg1", "fsn1"], "endpoint": endpoint, **provider}
     spec = sample_spec(machine={"cpus": 4, "memory": "16G", "disk": "100G"})
-    data = {**spec.model_dump(mode="json"), "provider": said}
+    data = {**spec.model_dump(mode="json"), "name": name, "provider": said}
     return Spec.model_validate_json(json.dumps(data), strict=True)
 
 
-def machine_at(endpoint: str, runtime: Path, secrets: Secrets = SECRETS, **provider: Any) -> HetznerMachine:
+def machine_at(
+    endpoint: str, runtime: Path, name: str = NAME, secrets: Secrets = SECRETS, **provider: Any
+) -> HetznerMachine:
     """The provider for such a node, with the stand-in's write token in the environment."""
     runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return HetznerMachine(Node(spec_at(endpoint, **provider), secrets, {}, {}, runtime), patience=QUICK)
+    return HetznerMachine(Node(spec_at(endpoint, name, **provider), secrets, {}, {}, runtime), patience=QUICK)
 
 
 @contextmanager
@@ -75,7 +77,7 @@ def holds(cloud: HetznerApi, label: str = NAME) -> dict[str, list[str]]:
     """What a project holds with the node's label, by kind; other things as ``?name``."""
     project = cloud.project
     with project.lock:
-        tables = {
+        tables: dict[str, dict[int, Any]] = {
             "servers": project.servers,
             "addresses": project.primary_ips,
             "volumes": project.volumes,
@@ -85,8 +87,7 @@ def holds(cloud: HetznerApi, label: str = NAME) -> dict[str, list[str]]:
         }
         return {
             kind: sorted(
-                row.name if row.labels.get("binder-node/node") == label else f"?{row.name}"  # type: ignore[attr-defined]
-                for row in table.values()  # type: ignore[attr-defined]
+                row.name if row.labels.get("binder-node/node") == label else f"?{row.name}" for row in table.values()
             )
             for kind, table in tables.items()
         }

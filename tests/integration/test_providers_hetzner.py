@@ -19,6 +19,7 @@ from binder_node.events import Event, silent
 from binder_node.providers.base import NOTHING
 from binder_node.providers.hetzner.stage import HetznerMachine
 from tests.integration.hetzner_fixtures import NAME, answering, child, holds, machine_at, up
+from tests.integration.provider_conformance import Conformance, Make
 from tests.testbed.hetzner.contract import Contract, document_path
 from tests.testbed.hetzner.crowd import crowd
 from tests.testbed.hetzner.server import HetznerApi
@@ -60,6 +61,12 @@ def node(cloud: HetznerApi, tmp_path: Path) -> Callable[..., HetznerMachine]:
 
 
 Node = Callable[..., HetznerMachine]
+
+
+class TestConformance(Conformance):
+    @pytest.fixture
+    def provider(self, cloud: HetznerApi, tmp_path: Path) -> Make:
+        return lambda name=NAME: machine_at(cloud.endpoint, tmp_path / name, name=name, volume="50G")
 
 
 # As it should be
@@ -492,8 +499,7 @@ def test_killed_at_any_call_the_next_run_converges(tmp_path: Path, verb: str, af
 
 def assert_found(cloud: HetznerApi, machine: HetznerMachine) -> None:
     """What a killed run left is in ``leftovers`` of another node, but for an address that goes with its server."""
-    stranger = machine_at(machine.api.client._client._endpoint, machine.node.runtime)
-    object.__setattr__(stranger.node, "spec", stranger.node.spec.model_copy(update={"name": "other"}))
+    stranger = machine_at(machine.node.spec.provider.endpoint, machine.node.runtime, name="other")
     found = {(one.kind, one.name) for one in stranger.leftovers(silent)}
     project = cloud.project
     with project.lock:
@@ -502,5 +508,6 @@ def assert_found(cloud: HetznerApi, machine: HetznerMachine) -> None:
         there |= {("firewall", row.name) for row in project.firewalls.values()}
         there |= {("ssh key", row.name) for row in project.ssh_keys.values()}
         there |= {("primary IP", row.name) for row in project.primary_ips.values() if not row.auto_delete}
-        there |= {("placement group", row.name) for row in project.placement_groups.values() if not row.servers}
+        used = {row.placement_group for row in project.servers.values()}
+        there |= {("placement group", row.name) for row in project.placement_groups.values() if row.id not in used}
     assert found == there

@@ -72,8 +72,14 @@ def sample_market(*rows: TypeRow) -> Market:
 
 
 def server(**said: Any) -> Server:
-    given = {"status": "running", "type": "ccx63", "location": "nbg1", "ip": "203.0.113.20", "address": 5} | said
-    given.setdefault("firewalls", frozenset({2}))
+    given: dict[str, Any] = {
+        "status": "running",
+        "type": "ccx63",
+        "location": "nbg1",
+        "ip": "203.0.113.20",
+        "address": 5,
+    } | said
+    given = {"firewalls": frozenset({2}), **given}
     return Server(4, given.pop("name", NAME), given.pop("labels", OURS), **given)
 
 
