@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -175,7 +176,8 @@ class Transport:
                 return isinstance(error, RequestException)
             if _code(error) == "rate_limit_exceeded":
                 wait: float = getattr(self._heard, "wait", 1.0)
-                return wait + 0.05 if wait < self.patience.call else False
+                # Not all of one's threads, and of other clients, at once.
+                return wait + random.uniform(0.05, 0.5) if wait < self.patience.call else False
             return _code(error) in again or (_uncertain(error) and again >= UNCERTAIN)
 
         try:
