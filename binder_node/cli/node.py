@@ -21,8 +21,9 @@ from binder_node.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from binder_node.changes import Change
     from binder_node.events import Reporter
-    from binder_node.lifecycle.verbs import Outcome, Plan
+    from binder_node.lifecycle.verbs import Doomed, Outcome, Plan
     from binder_node.node import Node
 
 app = typer.Typer()
@@ -78,8 +79,11 @@ def plan(
         if output is Output.text:
             _show_plan(made)
         else:
+            from binder_node.cli.cost import fields
+
             stages = [{"stage": name, "changes": changes} for name, changes in made.stages]
-            document({"node": made.node, "count": made.count, "stages": stages}, output)
+            bill = fields(made.bill) if made.bill else None
+            document({"node": made.node, "count": made.count, "cost": bill, "stages": stages}, output)
 
 
 def _show_plan(made: Plan) -> None:
@@ -92,6 +96,10 @@ def _show_plan(made: Plan) -> None:
             if change.diff:
                 diff(change.diff)
     say(f"{made.node}: {made.count or 'no'} change{'' if made.count == 1 else 's'} in all")
+    if made.bill:
+        from binder_node.cli.cost import sentence
+
+        say(f"{made.node}: {sentence(made.bill)}")
 
 
 @app.command(
@@ -189,28 +197,68 @@ def _wanted(count: int) -> str:
 
 @app.command(
     rich_help_panel=PANEL,
-    epilog="Examples:  binder-node destroy bids   ·   binder-node destroy bids --yes bids",
+    epilog="Examples:  binder-node destroy bids   ·   binder-node destroy bids --show -o json   ·   "
+    "binder-node destroy bids --all --yes bids",
 )
 def destroy(
     node: NodeArgument,
     yes: Annotated[
         str | None, typer.Option("--yes", metavar="NODE", help="The node's name, instead of asking.")
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the address and the volume, which outlive a machine.")
+    ] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show what would go, and do nothing.")] = False,
+    output: OutputOption = Output.text,
     pins: PinsOption = None,
 ) -> None:
-    """Take the machine away with everything on it. The inventory and the secrets stay."""
-    from binder_node.cli.output import reporting, say
-    from binder_node.cli.run import confirm, errors
+    """Take the machine away, and what was made for it. Shows what goes, and asks. The inventory and the secrets stay,
+    and so does a bucket elsewhere.
+    """
+    from binder_node.cli.output import document, reporting, say
+    from binder_node.cli.run import confirm, errors, refuse_unasked
     from binder_node.lifecycle import opened, verbs
     from binder_node.lifecycle.lock import locked
+    from binder_node.providers.base import KEEP, NOTHING
 
     with errors():
         found = opened.open_spec(node, pins)
-        name = found.spec.name
-        confirm(f"This takes {name} away, with its machine and all that is stored on it.", name, yes)
-        with reporting(Output.text) as report, locked(found.runtime, name, "destroy"):
-            verbs.destroy(opened.open_bare(found), report)
+        name, keep = found.spec.name, NOTHING if everything else KEEP
+        if show:
+            with reporting(Output.text) as report:
+                doomed = verbs.doomed(opened.open_unseen(found), report, keep)
+            if output is Output.text:
+                _show_doomed(name, doomed)
+            else:
+                document({"node": name, "gone": _whats(doomed.gone), "kept": _whats(doomed.kept)}, output)
+            return
+        question = f"This takes {name} away, with its machine and all that is stored on it."
+        refuse_unasked(question, name, yes)
+        with locked(found.runtime, name, "destroy"):
+            bare = opened.open_unseen(found)
+            with reporting(Output.text) as report:
+                doomed = verbs.doomed(bare, report, keep)
+            _show_doomed(name, doomed)
+            if not doomed.gone:
+                return
+            confirm(question, name, yes)
+            with reporting(Output.text) as report:
+                verbs.destroy(bare, report, keep)
         say(f"{name}: gone; its inventory and secrets are still here")
+
+
+def _whats(changes: list[Change]) -> list[str]:
+    return [change.what for change in changes]
+
+
+def _show_doomed(name: str, doomed: Doomed) -> None:
+    from binder_node.cli.output import say
+
+    for text, changes in (("goes", doomed.gone), ("stays", doomed.kept)):
+        for what in _whats(changes):
+            say(f"  {text:<5} {what}")
+    if not doomed.gone:
+        say(f"{name}: nothing to take away")
 
 
 @app.command(

@@ -28,7 +28,7 @@ These write one document, in JSON or YAML:
 DOCUMENTS = {
     "check": '`{"ok", "warnings", "file", "spec", "computed"}`; a wrong inventory: '
     '`{"ok": false, "problems": [PROBLEM]}`. A warning and a problem are `{"file", "line", "path", "wrong", "right"}`.',
-    "plan": '`{"node", "count", "stages": [{"stage", "changes": [{"stage", "action", "what", "diff"}]}]}`',
+    "plan": '`{"node", "count", "cost", "stages": [{"stage", "changes": [{"stage", "action", "what", "diff"}]}]}`',
     "status": '`{"node", "url", "address", "stages": {STAGE: {"ok", "changes", "seen"}}}`. `changes` are texts; what '
     "is in `seen` is the stage's own and may change.",
     "secrets init": '`{"node", "back_up", "identity", "identity_made", "public", "file", "file_made", "recipients", '
@@ -39,6 +39,13 @@ DOCUMENTS = {
     '"in_force", "before"}`; `in_force` is true for ssh keys that the machine has already',
     "secrets recipients": '`{"node", "file", "agrees", "listed_in", "readers": [{"key", "kind", "comment", "source", '
     '"encrypted"}], "encrypted_for", "added", "removed", "others"}`',
+    "destroy": 'with `--show`: `{"node", "gone": [text], "kept": [text]}`',
+    "cost": '`{"node", "offer", "lines": [{"what", "unit_price", "unit", "count", "monthly", "fixed"}], "unknown", '
+    '"currency", "monthly", "fixed", "with_vat", "sessions", "per_session", "carries", "per_carried", "max_price"}`. '
+    "Money is a text, exact and without VAT; `fixed` is what is paid whatever is used; `unknown` has no price here; "
+    "`plan` has the same under `cost`, or null.",
+    "offers": "a list of the same, without `node` and `max_price`",
+    "leftovers": '`[{"kind", "name", "id", "node", "note"}]`',
     "artifacts list": '`[{"name", "version", "kind", "needed", "source", "from", "cached", "sha256", "size"}]`; `path` '
     "where it is cached",
     "artifacts verify": '`{"cache", "ok", "files": [{"path", "sha256", "size", "good"}]}`',
@@ -58,8 +65,8 @@ OUTCOMES = {
 
 EXIT_CODES = {
     0: "Done. For `status`: every stage is as its inventory says.",
-    1: "A step failed, and the message says where, why and what to do; or `status` found changes, a launch or its code "
-    "failed, `artifacts verify` found a damaged file. With a traceback: a bug of ours.",
+    1: "A step failed, and the message says where, why and what to do; or `status` found changes, `leftovers` "
+    "something, a launch or its code failed, `artifacts verify` found a damaged file. With a traceback: a bug of ours.",
     2: "The input is wrong: an option, an inventory, a name that was not confirmed. Nothing was touched.",
     3: "A wait ran out; the message says what was waited for and what was seen last. Run the same command again.",
     4: "Another run holds the node's lock; the message names it.",
@@ -83,6 +90,7 @@ VARIABLES = {
     "BINDER_NODE_CACHE": "Folder for artifacts and root filesystems. Default: `~/.cache/binder-node`.",
     "BINDER_NODE_LOCAL_DIR": "Folder for the machines of the provider `local`. Default: "
     "`~/.local/share/binder-node/machines`.",
+    "HCLOUD_TOKEN": "The API token of a project at Hetzner Cloud (`provider.kind: hetzner`, `offers`, `leftovers`).",
     "NO_COLOR": "Set to anything: no colours.",
 }
 

@@ -74,20 +74,29 @@ def _file_of(key: str) -> str:
     return "ecdsa" if kind.startswith("ecdsa-") else kind.removeprefix("ssh-")
 
 
+def refuse_unasked(question: str, expected: str, given: str | None) -> None:
+    """End here where :func:`confirm` could only say no: before anything is looked at.
+
+    Raises:
+        typer.Exit: with code 2, when another name was given, or there is no terminal to ask at.
+    """
+    if given is not None and given != expected:
+        sys.stderr.write(f"error: --yes {given}: this is {expected}; nothing was done\n")
+        raise typer.Exit(2)
+    if given is None and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        sys.stderr.write(f"error: {question} Without a terminal, say --yes {expected}; nothing was done\n")
+        raise typer.Exit(2)
+
+
 def confirm(question: str, expected: str, given: str | None) -> None:
     """Go on only when ``expected`` was given by ``--yes`` or typed at a terminal.
 
     Raises:
         typer.Exit: with code 2, when there is no terminal to ask at, or something else was answered.
     """
+    refuse_unasked(question, expected, given)
     if given == expected:
         return
-    if given is not None:
-        sys.stderr.write(f"error: --yes {given}: this is {expected}; nothing was done\n")
-        raise typer.Exit(2)
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        sys.stderr.write(f"error: {question} Without a terminal, say --yes {expected}; nothing was done\n")
-        raise typer.Exit(2)
     answer = typer.prompt(f"{question} Type its name to go on", err=True)
     if answer != expected:
         sys.stderr.write("not the name; nothing was done\n")

@@ -102,6 +102,17 @@ def open_bare(opened: Opened) -> Node:
     return Node(opened.spec, secrets, {}, opened.pins.images, opened.runtime)
 
 
+def open_unseen(opened: Opened) -> Node:
+    """The node for what logs in nowhere (prices, leftovers, taking away): with secrets that are nobody's where the
+    node's own are not there or cannot be completed.
+    """
+    from binder_node.secrets.generate import generate
+
+    store = SecretStore(opened.inventory, opened.spec)
+    secrets = store.load() if store.path.exists() else generate()
+    return Node(opened.spec, secrets, {}, opened.pins.images, opened.runtime)
+
+
 def access_of(opened: Opened) -> tuple[Access, str]:
     """How to reach the node's machine now, and its public address.
 

@@ -9,18 +9,22 @@ from typing import Any
 from binder_node.changes import Change
 from binder_node.errors import StepError
 from binder_node.events import Event, Reporter, step
+from binder_node.lifecycle.prices import price
 from binder_node.lifecycle.stages import Inspected, apply_all, later_stages, look, look_at_all
 from binder_node.node import Access, Node
 from binder_node.providers import provider_for
-from binder_node.providers.base import Provider
+from binder_node.providers.base import KEEP, NOTHING, Kept, Provider
+from binder_node.providers.offers import Bill
+from binder_node.spec.model import S3Storage
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What ``up`` would do, stage by stage."""
+    """What ``up`` would do, stage by stage; ``bill`` is a month's, where a price is known."""
 
     node: str
     stages: list[tuple[str, list[Change]]]
+    bill: Bill | None = None
 
     @property
     def count(self) -> int:
@@ -72,7 +76,8 @@ def plan(node: Node, report: Reporter) -> Plan:
     provider, machine = _machine(node, report)
     access = provider.access(machine.seen)
     found = [machine, *_later(node, provider, machine, access, report)]
-    return Plan(node.spec.name, [(inspected.stage.name, inspected.changes) for inspected in found])
+    stages = [(inspected.stage.name, inspected.changes) for inspected in found]
+    return Plan(node.spec.name, stages, price(node.spec, provider, report))
 
 
 def _later(
@@ -137,11 +142,35 @@ def status(node: Node, report: Reporter) -> dict[str, Any]:
     }
 
 
-def destroy(node: Node, report: Reporter) -> None:
-    """Walk back: the machine and everything on it. The inventory and its secrets stay.
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """What ``destroy`` takes away, in its order, and what it leaves though it is the node's."""
+
+    gone: list[Change]
+    kept: list[Change]
+
+
+def doomed(node: Node, report: Reporter, keep: frozenset[Kept] = KEEP) -> Doomed:
+    """A look at what :func:`destroy` would do; touches nothing.
+
+    Raises:
+        StepError: it could not be looked at, or something is protected.
+    """
+    provider = provider_for(node)
+    gone = provider.doomed(report, keep)
+    everything = gone if keep == NOTHING else provider.doomed(report, NOTHING)
+    kept = [change for change in everything if change not in gone]
+    if isinstance(node.spec.storage, S3Storage):
+        storage = node.spec.storage
+        kept.append(Change("storage", "delete", f"bucket {storage.bucket} at {storage.endpoint}"))
+    return Doomed(gone, kept)
+
+
+def destroy(node: Node, report: Reporter, keep: frozenset[Kept] = KEEP) -> None:
+    """Walk back: the machine and everything on it, but for ``keep``. The inventory and its secrets stay.
 
     Raises:
         StepError, DeadlineError: something could not be removed; the same call goes on from there.
     """
     with step(report, "machine", f"destroy {node.spec.name}"):
-        provider_for(node).destroy(report)
+        provider_for(node).destroy(report, keep)

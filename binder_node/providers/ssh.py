@@ -11,7 +11,8 @@ from binder_node.errors import InputError, Problem, StepError
 from binder_node.events import Reporter
 from binder_node.layout import MARKERS
 from binder_node.node import Access, Node
-from binder_node.providers.base import access_to
+from binder_node.providers.base import KEEP, Kept, Leftover, access_to
+from binder_node.providers.offers import Offer, Tariff, stated_offer, stated_tariff
 from binder_node.spec.model import SshProvider
 
 # sudo must not ask: nobody is there to answer. With -n it says so at once.
@@ -105,10 +106,34 @@ class SshMachine:
         del seen
         return str(self._provider.address)
 
-    def destroy(self, report: Reporter) -> None:
-        """A machine that was not made here is not taken away from here."""
+    def offers(self, report: Reporter) -> list[Offer]:
         del report
-        raise StepError(
+        stated = stated_offer(self.node.spec, "ssh")
+        return [stated] if stated else []
+
+    def own_offer(self, report: Reporter) -> Offer | None:
+        del report
+        return stated_offer(self.node.spec, "ssh")
+
+    def tariff(self, report: Reporter) -> Tariff:
+        del report
+        return stated_tariff(self.node.spec)
+
+    def doomed(self, report: Reporter, keep: frozenset[Kept] = KEEP) -> list[Change]:
+        del report, keep
+        raise self._not_ours()
+
+    def destroy(self, report: Reporter, keep: frozenset[Kept] = KEEP) -> None:
+        """A machine that was not made here is not taken away from here."""
+        del report, keep
+        raise self._not_ours()
+
+    def leftovers(self, report: Reporter) -> list[Leftover]:
+        del report
+        return []
+
+    def _not_ours(self) -> StepError:
+        return StepError(
             self.node.spec.name,
             "destroy",
             "this machine was not made by binder-node",

@@ -8,8 +8,9 @@ from ipaddress import IPv4Network
 from binder_node.errors import Problem
 from binder_node.spec import sizing
 from binder_node.spec.keys import Key, dotted
-from binder_node.spec.model import LocalProvider, NodeStorage, NoTls, Spec, SshProvider
+from binder_node.spec.model import HetznerProvider, LocalProvider, NodeStorage, NoTls, Spec, SshProvider
 from binder_node.spec.quantity import shortest
+from binder_node.spec.rules import bucket_location
 from binder_node.spec.source import Source
 
 Advice = tuple[Key, str, str]
@@ -88,4 +89,15 @@ def _examples(spec: Spec) -> Iterator[Advice]:
             yield ("provider", name), "is the example's", right
 
 
-CHECKS: tuple[Callable[[Spec], Iterator[Advice]], ...] = (_membership, _sizes, _disk, _examples)
+def _hetzner(spec: Spec) -> Iterator[Advice]:
+    provider, bucket = spec.provider, bucket_location(spec)
+    if not isinstance(provider, HetznerProvider):
+        return
+    if bucket and provider.locations[0] != bucket:
+        wrong = f"the server is wanted in {provider.locations[0]}, its bucket is in {bucket} (#3182)"
+        yield ("provider", "locations"), wrong, f"put {bucket} first"
+    if provider.max_price is None:
+        yield ("provider", "max_price"), "prices change", "write what the node may cost a month, like 350"
+
+
+CHECKS: tuple[Callable[[Spec], Iterator[Advice]], ...] = (_membership, _sizes, _disk, _examples, _hetzner)

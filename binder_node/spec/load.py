@@ -21,6 +21,8 @@ from binder_node.spec.source import Source, read
 
 FOLDER = Path("inventories")
 SUFFIXES = (".yaml", ".yml")
+# A provider's key with the size of the filesystem that `machine.state` lies on, where that is not the machine's disk.
+OWN_DISK = {"local": "disk_image", "hetzner": "volume"}
 # Keys of files on the operator's machine: relative to the inventory's folder, absolute in the Spec.
 PATHS: tuple[tuple[str, str], ...] = (
     ("provider", "identity"),
@@ -174,7 +176,7 @@ def _computed(data: Mapping[str, Any], machine: Machine | None) -> dict[str, Any
     return sizing.defaults(
         machine or Machine.model_validate(required(Machine)),
         {"binder": binder},
-        disk=_valid(Quantity, provider.get("disk_image")) if provider.get("kind") == "local" else None,
+        disk=_valid(Quantity, provider.get(OWN_DISK.get(str(provider.get("kind")), ""))),
         pods=_valid(int, kubernetes.get("max_pods")),
         guarantee=guarantee or sizing.GUARANTEE,
     )

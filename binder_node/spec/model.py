@@ -28,6 +28,12 @@ PREFIX = r"^[a-z0-9]+([._/-][a-z0-9]+)*$"
 DATA_DISK = r"^(auto|/dev/disk/by-(id|path)/[A-Za-z0-9._:+=@#-]+)$"
 AGENT = Path("agent")
 FINGERPRINT = r"^SHA256:[A-Za-z0-9+/]{43}$"
+# Hetzner's names, as in its OpenAPI document; a placement group's and an image's are as free as a label's value.
+SERVER_TYPE = r"^[a-z0-9]+$"
+LOCATION = r"^[a-z0-9-]+$"
+IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+PLACEMENT = r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"
+CURRENCY = r"^[A-Z]{3}$"
 MEMBER = r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$"
 
 # What the patterns above ask for, in words: for messages and for the reference.
@@ -41,6 +47,11 @@ PATTERNS = {
     PREFIX: "a repository prefix in lower case, like binder or bids/builds",
     DATA_DISK: "auto, or a stable name of a disk, like /dev/disk/by-id/scsi-0HC_Volume_1234",
     FINGERPRINT: "a fingerprint as `ssh-keygen -l` writes it, like SHA256: and 43 letters",
+    SERVER_TYPE: "a server type, like ccx63",
+    LOCATION: "a location, like nbg1",
+    IMAGE: "an image's name, like debian-12",
+    PLACEMENT: "a name of letters, digits, dots, dashes and underscores, like members",
+    CURRENCY: "a currency's three letters, like EUR",
     MEMBER: "a name of lower-case letters, digits and dashes, like bids-ovh",
 }
 
@@ -48,6 +59,8 @@ NodeName = Annotated[str, StringConstraints(pattern=NODE_NAME)]
 HostName = Annotated[str, StringConstraints(pattern=HOST_NAME, max_length=253)]
 Percent = Annotated[int, Field(ge=1, le=99)]
 Url = Annotated[str, StringConstraints(pattern=URL)]
+ServerType = Annotated[str, StringConstraints(pattern=SERVER_TYPE)]
+ServerLocation = Annotated[str, StringConstraints(pattern=LOCATION)]
 PublicKey = Annotated[str, StringConstraints(pattern=PUBLIC_KEY)]
 
 
@@ -122,7 +135,48 @@ class SshProvider(Model):
         return self.identity == AGENT
 
 
-Provider = Annotated[LocalProvider | SshProvider, Field(discriminator="kind")]
+class HetznerProvider(Model):
+    """A server that is made at Hetzner Cloud.
+
+    The API token is a secret: `HCLOUD_TOKEN` in the environment, or what `token_command` prints.
+    """
+
+    kind: Literal["hetzner"] = Field(description="Where the machine comes from.")
+    types: tuple[ServerType, ...] = Field(
+        min_length=1,
+        description="Server types, best first: the next is taken where one is sold out, withdrawn or too dear "
+        "(`binder-node offers`). Each has to be as large as `machine` says.",
+        examples=[["ccx63"]],
+    )
+    locations: tuple[ServerLocation, ...] = Field(
+        ("fsn1", "nbg1", "hel1"),
+        min_length=1,
+        description="Where it may stand, best first; put the bucket into the first. The others are tried where a type "
+        "is sold out.",
+    )
+    image: str = Field("debian-12", pattern=IMAGE, description="Image of the operating system.")
+    volume: Quantity | None = Field(
+        None,
+        description="Size of a volume that `machine.state` lies on, 10G to 10T: it outlives the server. "
+        "None: the server's own disk.",
+    )
+    keep_address: bool = Field(True, description="Whether the public IPv4 address outlives the server.")
+    placement: str = Field(
+        "", pattern=PLACEMENT, description="Spread placement group: servers in one stand on different hosts."
+    )
+    max_price: float | None = Field(
+        None,
+        gt=0,
+        description="Server, address and volume may cost this much a month, in EUR without VAT; "
+        "`up` makes no server above it.",
+    )
+    token_command: tuple[str, ...] = Field(
+        (), description="Command that prints the API token, as a list: [pass, show, hetzner/bids]. Run without a shell."
+    )
+    endpoint: Url = Field("https://api.hetzner.cloud/v1", description="URL of the API.")
+
+
+Provider = Annotated[LocalProvider | SshProvider | HetznerProvider, Field(discriminator="kind")]
 
 
 class Ssh(Model):
@@ -256,6 +310,29 @@ class Federation(Model):
     weight: int = Field(0, ge=0, le=100, description="Target weight; begin at 20 or less.")
 
 
+class Cost(Model):
+    """What a month of the node takes and costs, where no API tells: `binder-node cost` reckons with it.
+
+    Prices are a month's, without VAT.
+    """
+
+    currency: str = Field("EUR", pattern=CURRENCY, description="Of the prices below; an API's own where it has prices.")
+    machine: float | None = Field(None, ge=0, description="The machine. Default: the provider's live price.")
+    address: float | None = Field(None, ge=0, description="A public IPv4 address. Default: the provider's live price.")
+    volume: float | None = Field(None, ge=0, description="A GB of volume. Default: the provider's live price.")
+    objects: float | None = Field(
+        None, ge=0, description="A GB of object storage. Default: Hetzner's list price there, else unknown."
+    )
+    stored: Quantity = Field(Quantity("1T"), description="What the bucket is expected to hold.")
+    traffic: Quantity = Field(Quantity("10T"), description="What is expected to leave the machine in a month.")
+    traffic_included: Quantity | None = Field(
+        None, description="Of that, what the machine's price includes. Default: the provider's live figure."
+    )
+    traffic_price: float | None = Field(
+        None, ge=0, description="A TB beyond what is included. Default: the provider's live price."
+    )
+
+
 class Spec(Model):
     """One node: ``inventories/NODE.yaml``."""
 
@@ -273,10 +350,13 @@ class Spec(Model):
     buildkit: BuildKit
     binderhub: BinderHub
     federation: Federation = Field(default_factory=lambda: Federation())
+    cost: Cost = Field(default_factory=lambda: Cost())
 
     @property
     def state_disk(self) -> int:
-        """Bytes of the filesystem that `machine.state` lies on: the loop-mounted image's where there is one."""
+        """Bytes of the filesystem that `machine.state` lies on: the image's or the volume's where there is one."""
         if isinstance(self.provider, LocalProvider) and self.provider.disk_image is not None:
             return int(self.provider.disk_image)
+        if isinstance(self.provider, HetznerProvider) and self.provider.volume is not None:
+            return int(self.provider.volume)
         return int(self.machine.disk)
