@@ -10,6 +10,8 @@ from binder_node.changes import Change
 from binder_node.errors import StepError
 from binder_node.events import Event, Reporter, step
 from binder_node.lifecycle.stages import Inspected, apply_all, later_stages, look, look_at_all
+from binder_node.names.base import credentials
+from binder_node.names.stage import NamesStage
 from binder_node.node import Access, Node
 from binder_node.providers import provider_for
 from binder_node.providers.base import Provider
@@ -87,8 +89,10 @@ def up(node: Node, report: Reporter) -> Outcome:
     """Make the node what its Spec says, from wherever it is; a second call changes nothing.
 
     Raises:
+        InputError: a token is missing; nothing was touched.
         StepError, DeadlineError: a step failed; the same call goes on from there.
     """
+    credentials(node.spec)
     began = time.monotonic()
     timed = Timed(report)
 
@@ -138,10 +142,12 @@ def status(node: Node, report: Reporter) -> dict[str, Any]:
 
 
 def destroy(node: Node, report: Reporter) -> None:
-    """Walk back: the machine and everything on it. The inventory and its secrets stay.
+    """Walk back: the names that lead to the machine, then it and everything on it. The inventory and its secrets stay.
 
     Raises:
         StepError, DeadlineError: something could not be removed; the same call goes on from there.
     """
+    # First: a name that leads to an address which others are given next is theirs.
+    NamesStage(node, "").destroy(report)
     with step(report, "machine", f"destroy {node.spec.name}"):
         provider_for(node).destroy(report)

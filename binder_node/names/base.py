@@ -1,0 +1,66 @@
+"""What a zone is to the stage. A further way to write records is one module that meets this, and one model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from binder_node.errors import StepError
+from binder_node.names.records import Edit, Found
+from binder_node.spec.model import Spec
+
+STAGE = "names"
+
+
+class Zone(Protocol):
+    """A zone that can be written to. Every method raises StepError or DeadlineError, with what the server said."""
+
+    def read(self, names: Iterable[str]) -> list[Found]:
+        """The records of :data:`~binder_node.names.records.KINDS` at ``names``, as the zone holds them (no wildcard
+        stands for a name here), and all others that bear the node's mark where the zone can be asked for those."""
+        ...
+
+    def write(self, edits: Sequence[Edit]) -> None:
+        """Make the edits and mark what was put. What is no longer as it was read is not written over, where the
+        server can tell."""
+        ...
+
+
+def credentials(spec: Spec) -> None:
+    """See that there is what the zone's server wants, before anything is made.
+
+    Raises:
+        InputError: there is not, or it is of no use.
+    """
+    from binder_node.names.rfc2136 import checked_secret
+    from binder_node.secrets.tokens import token
+
+    match spec.dns.kind:
+        case "cloudflare" | "hetzner":
+            token(spec, spec.dns.kind)
+        case "rfc2136":
+            checked_secret(token(spec, "tsig"))
+
+
+def zone_of(spec: Spec) -> Zone | None:
+    """The zone that the Spec names; None where nobody writes records.
+
+    Raises:
+        InputError: its token is not to be had.
+    """
+    from binder_node.secrets.tokens import token
+
+    dns = spec.dns
+    match dns.kind:
+        case "rfc2136":
+            from binder_node.names.rfc2136 import Rfc2136
+
+            return Rfc2136(spec.name, dns, token(spec, "tsig"))
+        case _:
+            return None
+
+
+def missing_zone(node: str, zone: str, seen: Sequence[str]) -> StepError:
+    """The token is good, and the zone is not among what it shows."""
+    there = f"it shows {', '.join(sorted(seen)[:5])}" if seen else "it shows no zone at all"
+    return StepError(node, f"find the zone {zone}", f"the token does not show it; {there}", "check dns.zone")
