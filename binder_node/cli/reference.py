@@ -29,7 +29,8 @@ DOCUMENTS = {
     "check": '`{"ok", "warnings", "file", "spec", "computed"}`; a wrong inventory: '
     '`{"ok": false, "problems": [PROBLEM]}`. A warning and a problem are `{"file", "line", "path", "wrong", "right"}`.',
     "plan": '`{"node", "count", "stages": [{"stage", "changes": [{"stage", "action", "what", "diff"}]}]}`',
-    "status": '`{"node", "url", "address", "stages": {STAGE: {"ok", "changes", "seen"}}}`. `changes` are texts; what '
+    "status": '`{"node", "url", "address", "certificates": [{"name", "expires", "days", "issuer", "trouble"}], '
+    '"stages": {STAGE: {"ok", "changes", "seen"}}}`. `changes` are texts; what '
     "is in `seen` is the stage's own and may change.",
     "artifacts list": '`[{"name", "version", "kind", "needed", "source", "from", "cached", "sha256", "size"}]`; `path` '
     "where it is cached",
@@ -38,8 +39,8 @@ DOCUMENTS = {
 EVENTS = """
 `up`, `launch` and `artifacts fetch|build|bundle` write one event a line while they run, always as JSON:
 `{"kind", "stage", "message", "data", "at"}`. `kind` is one of `start`, `done`, `failed`, `progress`, `change`, `log`
-and `warn`; `at` is in seconds since 1970. `stage` is `machine`, `host`, `storage` or `release`, or `artifacts`, `up`,
-`launch`. A step's `done` has `data.seconds`. The `data` of the last line is the outcome:
+and `warn`; `at` is in seconds since 1970. `stage` is `machine`, `names`, `host`, `storage` or `release`,
+or `artifacts`, `up`, `launch`. A step's `done` has `data.seconds`. The `data` of the last line is the outcome:
 """
 OUTCOMES = {
     "up": '`{"node", "changes", "seconds", "stages": {STAGE: seconds}, "address", "url"}`',

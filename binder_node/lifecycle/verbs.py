@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from binder_node.changes import Change
+from binder_node.cluster import served
+from binder_node.cluster.tls import trust
 from binder_node.errors import StepError
 from binder_node.events import Event, Reporter, step
 from binder_node.lifecycle.stages import Inspected, apply_all, later_stages, look, look_at_all
@@ -122,14 +124,20 @@ def up(node: Node, report: Reporter) -> Outcome:
 
 
 def status(node: Node, report: Reporter) -> dict[str, Any]:
-    """Every stage as it is: ``{"node", "url", "stages": {name: {"ok", "changes", "seen"}}}``."""
+    """Every stage as it is, and the certificates that the node shows: ``{"node", "url", "address", "certificates":
+    [{"name", "expires", "days", "issuer", "trouble"}], "stages": {name: {"ok", "changes", "seen"}}}``."""
     provider, machine = _machine(node, report)
     access = provider.access(machine.seen)
     found = [machine, *_later(node, provider, machine, access, report)]
+    address = provider.address(machine.seen)
+    shown = served.look(node.spec, address, trust(node.spec)) if access is not None else []
+    for warning in filter(None, (item.warning for item in shown)):
+        report(Event("warn", "release", warning))
     return {
         "node": node.spec.name,
         "url": url_of(node),
-        "address": provider.address(machine.seen),
+        "address": address,
+        "certificates": shown,
         "stages": {
             inspected.stage.name: {
                 "ok": not inspected.changes,

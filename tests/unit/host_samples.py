@@ -47,6 +47,7 @@ def other_spec() -> Spec:
     """Everything that an inventory can say to this room, said otherwise than by default."""
     return sample_spec(
         machine={"cpus": 24, "memory": "192G", "disk": "960G", "state": "/data/node"},
+        tls={"mode": "acme", "email": "ops@example.org"},
         ssh={"user": "debian", "port": 2222, "admin_networks": ["192.0.2.0/24", "198.51.100.7/32"]},
         storage={"kind": "s3", "endpoint": "https://s3.example.net", "region": "eu-1", "bucket": "bids-registry"},
         registry={"mirrors": {"docker.io": ["https://mirror.example.net", "http://198.18.7.1:5080/hub"]}},
