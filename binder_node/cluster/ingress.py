@@ -26,7 +26,7 @@ REDIRECT = (
 CHALLENGES = {"http": "httpchallenge.entrypoint=web", "tls": "tlschallenge=true"}
 
 
-def annotations(spec: Spec) -> dict[str, str]:
+def ingress_annotations(spec: Spec) -> dict[str, str]:
     """Of both Ingress objects."""
     if not isinstance(spec.tls, AcmeTls):
         return {}

@@ -15,7 +15,7 @@ from typing import Any
 
 from binder_node import layout
 from binder_node.cluster.engine.executor import executor_source
-from binder_node.cluster.ingress import annotations
+from binder_node.cluster.ingress import ingress_annotations
 from binder_node.cluster.manifests import outward
 from binder_node.errors import InputError, Problem
 from binder_node.node import Node
@@ -193,7 +193,7 @@ def own(spec: Spec, secrets: Secrets, images: Mapping[str, str]) -> Values:
 def _ingress(spec: Spec, host: str) -> Values:
     tls = [{"secretName": TLS_SECRET, "hosts": [host]}] if spec.tls.mode == "files" else []
     found: Values = {"hosts": [host], "tls": tls}
-    return {**found, "annotations": annotations(spec)} if spec.tls.mode == "acme" else found
+    return {**found, "annotations": ingress_annotations(spec)} if spec.tls.mode == "acme" else found
 
 
 # --- reading and writing -------------------------------------------------------------------------------------------

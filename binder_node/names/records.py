@@ -13,7 +13,7 @@ Kind = Literal["A", "AAAA", "CNAME"]
 # What leads a user somewhere: a node has IPv4, so that the other two beside its record would lead elsewhere.
 KINDS: tuple[Kind, ...] = ("A", "AAAA", "CNAME")
 # Asked for below `names.binder`, in place of the names that only the wildcard has.
-ANY = "binder-node-any"
+ANY = "binder-node-probe"
 UNKNOWN = "(the machine's address)"
 
 

@@ -194,6 +194,9 @@ class Rfc2136:
             reason = f"the server does not take our key {self.dns.key} ({type(error).__name__})"
             remedy = f"check dns.key, dns.algorithm and {VARIABLES['tsig']}"
             raise StepError(self.node, what, reason, remedy) from None
+        except dns.exception.FormError as error:
+            # A server that refuses before it looks at the key does not sign.
+            raise StepError(self.node, what, f"{self.dns.server}: {error}", REMEDIES["NOTAUTH"]) from None
         except (dns.exception.DNSException, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise StepError(self.node, what, f"{self.dns.server}: {reason}", "is it up, and open to you?") from None

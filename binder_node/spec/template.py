@@ -57,7 +57,7 @@ def _chosen(section: Section, given: Mapping[str, Any]) -> bool:
 def default_of(name: str) -> dict[str, Any]:
     """What a choice of models is where the inventory does not have it; empty where it must."""
     field = Spec.model_fields[name]
-    return {} if field.is_required() else field.get_default(call_default_factory=True).model_dump(mode="json")  # type: ignore[no-any-return]
+    return {} if field.is_required() else field.get_default(call_default_factory=True).model_dump(mode="json")
 
 
 def _render(member: Setting | Section, given: Any, computed: Any, depth: int) -> Iterator[str]:

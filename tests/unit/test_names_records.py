@@ -31,7 +31,7 @@ def test_the_name_and_its_wildcard_are_enough_for_the_hub_and_the_registry_below
         BINDER,
         "hub.bids.example.org",
         "registry.bids.example.org",
-        "binder-node-any.bids.example.org",
+        "binder-node-probe.bids.example.org",
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -126,7 +128,14 @@ class Knot:
 
 
 def free_port() -> int:
-    """A port that nobody has at the moment, for UDP and TCP."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as there:
-        there.bind(("127.0.0.1", 0))
-        return int(there.getsockname()[1])
+    """A port that nobody has at the moment, for UDP and TCP; not one that the kernel gives to others next."""
+    while True:
+        port = random.randrange(20000, 30000)
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,
+        ):
+            datagrams.bind(("127.0.0.1", port))
+            stream.bind(("127.0.0.1", port))
+            return port
