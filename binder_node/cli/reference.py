@@ -68,7 +68,7 @@ VARIABLES = {
     "BINDER_NODE_S3_ACCESS_KEY": "Key of a bucket elsewhere (`storage.kind: s3`): said at the first `up`, or to "
     "replace it; kept with the node's secrets.",
     "BINDER_NODE_S3_SECRET_KEY": "Its secret half.",
-    "BINDER_NODE_TSIG_SECRET": "Secret of the key that writes records (`dns.kind: rfc2136`), in base64.",
+    "RFC2136_TSIG_SECRET": "Secret of the key that writes records (`dns.kind: rfc2136`), in base64.",
     "CLOUDFLARE_API_TOKEN": "Token of Cloudflare's API (`dns.kind: cloudflare`).",
     "HCLOUD_TOKEN": "Token of Hetzner's API.",
     "BINDER_NODE_IDENTITY": "The age identity that opens the secrets. Default: `~/.config/binder-node/identity.txt`. "

@@ -12,7 +12,7 @@ from binder_node.cluster.tls import trust
 from binder_node.errors import StepError
 from binder_node.events import Event, Reporter, step
 from binder_node.lifecycle.stages import Inspected, apply_all, later_stages, look, look_at_all
-from binder_node.names.base import credentials
+from binder_node.names.base import zone_of
 from binder_node.names.stage import NamesStage
 from binder_node.node import Access, Node
 from binder_node.providers import provider_for
@@ -94,7 +94,7 @@ def up(node: Node, report: Reporter) -> Outcome:
         InputError: a token is missing; nothing was touched.
         StepError, DeadlineError: a step failed; the same call goes on from there.
     """
-    credentials(node.spec)
+    zone_of(node)  # its token is there, before anything is made
     began = time.monotonic()
     timed = Timed(report)
 

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from binder_node.errors import StepError
 from binder_node.names.records import Edit, Found
-from binder_node.spec.model import Spec
+from binder_node.node import Node
+from binder_node.spec.model import CloudflareDns, HetznerDns, ManualDns, NoDns
 
 STAGE = "names"
 
@@ -26,38 +27,33 @@ class Zone(Protocol):
         ...
 
 
-def credentials(spec: Spec) -> None:
-    """See that there is what the zone's server wants, before anything is made.
+# Kinds of `binder_node.secrets.tokens`, by the Spec's `dns.kind`.
+TOKENS = {"cloudflare": "cloudflare", "hetzner": "hcloud", "rfc2136": "rfc2136"}
+
+
+def zone_of(node: Node) -> Zone | None:
+    """The zone that the Spec names, nothing asked yet; None where nobody writes records.
 
     Raises:
-        InputError: there is not, or it is of no use.
-    """
-    from binder_node.names.rfc2136 import checked_secret
-    from binder_node.secrets.tokens import token
-
-    match spec.dns.kind:
-        case "cloudflare" | "hetzner":
-            token(spec, spec.dns.kind)
-        case "rfc2136":
-            checked_secret(token(spec, "tsig"))
-
-
-def zone_of(spec: Spec) -> Zone | None:
-    """The zone that the Spec names; None where nobody writes records.
-
-    Raises:
-        InputError: its token is not to be had.
+        InputError: its token is not to be had, or of no use.
     """
     from binder_node.secrets.tokens import token
 
-    dns = spec.dns
-    match dns.kind:
-        case "rfc2136":
-            from binder_node.names.rfc2136 import Rfc2136
+    name, dns = node.spec.name, node.spec.dns
+    if isinstance(dns, NoDns | ManualDns):
+        return None
+    secret = token(node, TOKENS[dns.kind])
+    if isinstance(dns, CloudflareDns):
+        from binder_node.names.cloudflare import Cloudflare
 
-            return Rfc2136(spec.name, dns, token(spec, "tsig"))
-        case _:
-            return None
+        return Cloudflare(name, dns, secret)
+    if isinstance(dns, HetznerDns):
+        from binder_node.names.hetzner import Hetzner
+
+        return Hetzner(name, dns, secret)
+    from binder_node.names.rfc2136 import Rfc2136, checked_secret
+
+    return Rfc2136(name, dns, checked_secret(secret))
 
 
 def missing_zone(node: str, zone: str, seen: Sequence[str]) -> StepError:

@@ -16,7 +16,6 @@ from binder_node.errors import DeadlineError, InputError, Problem, StepError
 from binder_node.names.records import KINDS, Edit, Found, Kind, Record
 from binder_node.names.servers import Server, resolved
 from binder_node.secrets.masked import Masked
-from binder_node.secrets.tokens import VARIABLES
 from binder_node.spec.model import Rfc2136Dns
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def checked_secret(secret: Masked) -> Masked:
         base64.b64decode(secret.reveal(), validate=True)
     except binascii.Error:
         wrong, right = "is not base64", "give the secret as the server's configuration has it"
-        raise InputError(Problem("", 0, VARIABLES["tsig"], wrong, right)) from None
+        raise InputError(Problem("", 0, "the secret of dns.key", wrong, right)) from None
     return secret
 
 
@@ -192,7 +191,7 @@ class Rfc2136:
             raise StepError(self.node, what, "the server's clock and ours differ", "set both by NTP") from None
         except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.message.UnknownTSIGKey) as error:
             reason = f"the server does not take our key {self.dns.key} ({type(error).__name__})"
-            remedy = f"check dns.key, dns.algorithm and {VARIABLES['tsig']}"
+            remedy = "check dns.key, dns.algorithm and the key's secret"
             raise StepError(self.node, what, reason, remedy) from None
         except dns.exception.FormError as error:
             # A server that refuses before it looks at the key does not sign.

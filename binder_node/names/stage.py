@@ -41,8 +41,7 @@ class NamesStage:
     def inspect(self, report: Reporter) -> Seen:
         """Raises StepError or DeadlineError where the zone's server does not answer, or does not take our word."""
         del report
-        spec = self.node.spec
-        zone = zone_of(spec)
+        zone = zone_of(self.node)
         found = zone.read(self._names()) if zone is not None else []
         return Seen(tuple(found), self._astray())
 
@@ -66,7 +65,7 @@ class NamesStage:
         """
         made = self._edits(seen)
         self._refuse(made)
-        zone = zone_of(self.node.spec)
+        zone = zone_of(self.node)
         if made and zone is not None:
             with step(report, STAGE, f"{len(made)} records in {_zone(self.node)}"):
                 zone.write(made)
@@ -84,7 +83,7 @@ class NamesStage:
 
         Raises as :meth:`inspect`.
         """
-        zone, gone = zone_of(self.node.spec), self._removals()
+        zone, gone = zone_of(self.node), self._removals()
         if zone is not None and gone:
             with step(report, STAGE, f"remove {len(gone)} records from {_zone(self.node)}"):
                 zone.write(gone)
@@ -101,7 +100,7 @@ class NamesStage:
         return edits(spec, self.address, seen.found) if isinstance(spec.dns, ZoneDns) else ()
 
     def _removals(self) -> tuple[Edit, ...]:
-        zone = zone_of(self.node.spec)
+        zone = zone_of(self.node)
         return removals(self.node.spec.name, zone.read(self._names())) if zone is not None else ()
 
     def _refuse(self, made: tuple[Edit, ...]) -> None:

@@ -170,7 +170,7 @@ class HetznerDns(ZoneDns):
 
 
 class Rfc2136Dns(ZoneDns):
-    """Any name server that takes updates (BIND, Knot, PowerDNS), with the key's secret in `BINDER_NODE_TSIG_SECRET`."""
+    """Any name server that takes updates (BIND, Knot, PowerDNS), with the key's secret in `RFC2136_TSIG_SECRET`."""
 
     kind: Literal["rfc2136"] = Field(description="Who makes the names lead to the machine.")
     server: Server = Field(description="The zone's primary server.", examples=["ns1.example.org"])

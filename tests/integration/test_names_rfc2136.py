@@ -17,11 +17,10 @@ import pytest
 
 from binder_node.errors import DeadlineError, InputError, StepError
 from binder_node.events import Event, silent
-from binder_node.names.base import credentials
+from binder_node.names.base import zone_of
 from binder_node.names.stage import NamesStage
 from binder_node.node import Node
-from binder_node.secrets.tokens import VARIABLES
-from tests.testbed.dns import KEY, SECRET, Knot, free_port
+from tests.testbed.knot import KEY, SECRET, Knot, free_port
 from tests.unit.host_samples import sample_secrets, sample_spec
 
 pytestmark = [
@@ -31,12 +30,13 @@ pytestmark = [
 
 HERE, ELSEWHERE = "198.51.100.7", "192.0.2.1"
 ZONE = "example.org"
+VARIABLE = "RFC2136_TSIG_SECRET"
 BINDER = "bids.example.org"
 
 
 @pytest.fixture(autouse=True)
 def secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLES["tsig"], SECRET)
+    monkeypatch.setenv(VARIABLE, SECRET)
 
 
 @pytest.fixture
@@ -197,17 +197,17 @@ def test_a_wrong_key_and_a_wrong_secret_are_said_and_the_secret_is_not(
     with pytest.raises(StepError, match=r"does not take our key other .* check dns\.key"):
         up(stage(primary, key="other"))
     wrong = "d3Jvbmc="
-    monkeypatch.setenv(VARIABLES["tsig"], wrong)
+    monkeypatch.setenv(VARIABLE, wrong)
     with pytest.raises(StepError, match=r"does not take our key") as caught:
         up(stage(primary))
     assert wrong not in str(caught.value)
-    monkeypatch.setenv(VARIABLES["tsig"], "no base64!")
+    monkeypatch.setenv(VARIABLE, "no base64!")
     with pytest.raises(InputError, match="is not base64") as refused:
-        credentials(stage(primary).node.spec)
+        zone_of(stage(primary).node)
     assert "no base64!" not in str(refused.value)
-    monkeypatch.delenv(VARIABLES["tsig"])
-    with pytest.raises(InputError, match=f"set {VARIABLES['tsig']}"):
-        credentials(stage(primary).node.spec)
+    monkeypatch.delenv(VARIABLE)
+    with pytest.raises(InputError, match=f"set {VARIABLE}"):
+        zone_of(stage(primary).node)
 
 
 class TestByHand:

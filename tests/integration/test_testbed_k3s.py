@@ -186,7 +186,7 @@ def test_traefiks_values_are_laid_over_and_unknown_ones_refused(machine: Machine
     assert machine.kubectl(arguments) == before
     machine.sh(f"rm {path}")
     within(60, "Traefik to answer http again", lambda: not redirected())
-    machine.ready("kube-system")
+    machine.kubectl("rollout status -n kube-system deployment/traefik --timeout=60s", timeout=70)
 
 
 WEB = {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"]}

@@ -16,14 +16,14 @@ import pytest
 from tests.integration.binaries import binary
 from tests.node.harness import Home, make_home
 from tests.testbed.acme import DAYS, Pebble
-from tests.testbed.dns import KEY, SECRET, Knot
+from tests.testbed.knot import KEY, SECRET, Knot
 
 pytestmark = pytest.mark.node
 
 NETWORK, NAME = "198.18.46", "sigma"
 WORLD, NODE = f"{NETWORK}.10", f"{NETWORK}.20"
 BINDER, HUB = f"{NAME}.test", f"hub.{NAME}.test"
-DNS = f"{{kind: rfc2136, zone: test, server: '{WORLD}', key: {KEY}, nameservers: ['{WORLD}'], wait: 20}}"
+DNS = f"{{kind: rfc2136, zone: {BINDER}, server: '{WORLD}', key: {KEY}, nameservers: ['{WORLD}'], wait: 20}}"
 
 
 @dataclass
@@ -71,13 +71,13 @@ def sigma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sigma]:
     within = ("nsenter", f"--net=/run/netns/world-{NAME}")
     made = Sigma(
         home,
-        Knot(folder / "knot", WORLD, 53, {"test": []}, within),
+        Knot(folder / "knot", WORLD, 53, {BINDER: []}, within),
         Pebble(folder / "pebble", WORLD, f"{WORLD}:53", within),
     )
     made.pebble.prepare()
     made.tls(made.acme)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BINDER_NODE_TSIG_SECRET", SECRET)
+        patch.setenv("RFC2136_TSIG_SECRET", SECRET)
         try:
             yield made
         finally:
@@ -152,6 +152,7 @@ def test_destroy_takes_the_names_with_it(sigma: Sigma) -> None:
     sigma.home.run("destroy", "--yes", NAME).ok()
     # The bridge went with the machine: the zone's own file says what is left.
     sigma.knot.stop()
-    left = (sigma.knot.folder / "test.zone").read_text()
-    assert NAME not in left
-    assert "ns.test." in left
+    left = (sigma.knot.folder / f"{BINDER}.zone").read_text()
+    assert NODE not in left
+    assert "heritage" not in left
+    assert f"ns.{BINDER}." in left

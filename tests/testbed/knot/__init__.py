@@ -10,9 +10,13 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import dns.query
+import dns.tsigkeyring
+import dns.update
 
 from tests.testbed.build.debian import run
 
@@ -92,6 +96,7 @@ class Knot:
     zones: Mapping[str, Sequence[str]]
     within: Sequence[str] = ()  # what the server is started by: nsenter into a namespace
     process: subprocess.Popen[bytes] | None = None
+    published: list[tuple[str, str, str]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -139,3 +144,19 @@ def free_port() -> int:
             datagrams.bind(("127.0.0.1", port))
             stream.bind(("127.0.0.1", port))
             return port
+
+
+def publish(server: Knot, zone: str, records: Iterable[tuple[str, str, str]]) -> None:
+    """Have ``server`` hold exactly these (kind, name, content) of addresses and aliases, as a provider's name servers
+    hold what its API was told."""
+    wanted = sorted(set(records))
+    message = dns.update.UpdateMessage(
+        zone, keyring=dns.tsigkeyring.from_text({KEY: SECRET}), keyalgorithm="hmac-sha256"
+    )
+    for kind, name, _ in server.published:
+        message.delete(f"{name}.", kind)
+    for kind, name, content in wanted:
+        message.add(f"{name}.", 60, kind, f"{content}." if kind == "CNAME" else content)
+    reply = dns.query.tcp(message, server.address, port=server.port, timeout=5)
+    assert reply.rcode() == 0, reply
+    server.published = wanted
