@@ -36,7 +36,7 @@ PROXIED = " (behind Cloudflare's proxy)"
 
 
 class Again(Exception):
-    """Never leaves this module: an answer after which the same request may be sent again, in ``seconds``, or when it seems right."""
+    """After this answer the same request may be sent again, in ``seconds`` or when it seems right. Stays in here."""
 
     def __init__(self, failed: StepError, seconds: float | None) -> None:
         self.failed, self.seconds = failed, seconds

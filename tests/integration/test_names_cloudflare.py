@@ -1,4 +1,4 @@
-"""The stage ``names`` against the stand-in for Cloudflare's API, whose records a real name server (Knot DNS) answers."""
+"""The stage ``names`` and the stand-in for Cloudflare's API, whose records a real name server (Knot DNS) answers."""
 
 from __future__ import annotations
 
