@@ -155,7 +155,15 @@ def destroy(node: Node, report: Reporter) -> None:
     Raises:
         StepError, DeadlineError: something could not be removed; the same call goes on from there.
     """
-    # First: a name that leads to an address which others are given next is theirs.
-    NamesStage(node, "").destroy(report)
+    left: StepError | None = None
+    try:
+        # First: a name that leads to an address which others are given next is theirs.
+        NamesStage(node, "").destroy(report)
+    except StepError as error:
+        # A machine costs money; the same call looks for its names again.
+        report(Event("warn", "names", f"the records stay for now: {error}"))
+        left = error
     with step(report, "machine", f"destroy {node.spec.name}"):
         provider_for(node).destroy(report)
+    if left is not None:
+        raise left

@@ -20,7 +20,7 @@ from tests.testbed.knot import KEY, SECRET, Knot
 
 pytestmark = pytest.mark.node
 
-NETWORK, NAME = "198.18.46", "sigma"
+NETWORK, NAME = "198.18.91", "sigma"
 WORLD, NODE = f"{NETWORK}.10", f"{NETWORK}.20"
 BINDER, HUB = f"{NAME}.test", f"hub.{NAME}.test"
 DNS = f"{{kind: rfc2136, zone: {BINDER}, server: '{WORLD}', key: {KEY}, nameservers: ['{WORLD}'], wait: 20}}"
