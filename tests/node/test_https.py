@@ -92,7 +92,7 @@ def test_a_name_server_that_is_not_there_is_said_once_the_machine_is_made(sigma:
     assert failed.code in (1, 3)
     assert WORLD in failed.err
     assert "Traceback" not in failed.err
-    assert [event["stage"] for event in failed.events if event["kind"] == "change"][-1] == "names"
+    assert [event["stage"] for event in failed.events if event["kind"] == "change"][-1] == "machine"
 
 
 def test_then_names_lead_to_the_node_and_both_have_a_certificate(sigma: Sigma) -> None:
