@@ -22,6 +22,7 @@ from binder_node.cli.options import (
 
 if TYPE_CHECKING:
     from binder_node.changes import Change
+    from binder_node.cluster.served import Served
     from binder_node.events import Reporter
     from binder_node.lifecycle.verbs import Doomed, Outcome, Plan
     from binder_node.node import Node
@@ -169,7 +170,7 @@ def status(
     source: SourceOption = "",
     bundle: BundleOption = None,
 ) -> None:
-    """Show every stage as it is. Exits with 1 when one is not as its inventory says."""
+    """Show every stage as it is, and how long certificates last. Exits with 1 when a stage is not as wanted."""
     from binder_node.cli.output import document, say, table
     from binder_node.cli.run import errors
     from binder_node.lifecycle import verbs
@@ -184,11 +185,18 @@ def status(
                 for name, stage in stages.items()
             ]
             table("", ["stage", "state"], rows)
+            if seen["certificates"]:
+                table("", ["certificate", "state"], [[item.name, _shown(item)] for item in seen["certificates"]])
             say(f"{seen['url']} at {seen['address']}")
         else:
             document(seen, output)
         if not all(stage["ok"] for stage in stages.values()):
             raise typer.Exit(1)
+
+
+def _shown(served: Served) -> str:
+    lasts = f"{served.days} days, from {served.issuer}" if served.days is not None else ""
+    return ", ".join(filter(None, (lasts, served.trouble)))
 
 
 def _wanted(count: int) -> str:

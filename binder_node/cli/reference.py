@@ -29,7 +29,8 @@ DOCUMENTS = {
     "check": '`{"ok", "warnings", "file", "spec", "computed"}`; a wrong inventory: '
     '`{"ok": false, "problems": [PROBLEM]}`. A warning and a problem are `{"file", "line", "path", "wrong", "right"}`.',
     "plan": '`{"node", "count", "cost", "stages": [{"stage", "changes": [{"stage", "action", "what", "diff"}]}]}`',
-    "status": '`{"node", "url", "address", "stages": {STAGE: {"ok", "changes", "seen"}}}`. `changes` are texts; what '
+    "status": '`{"node", "url", "address", "certificates": [{"name", "expires", "days", "issuer", "trouble"}], '
+    '"stages": {STAGE: {"ok", "changes", "seen"}}}`. `changes` are texts; what '
     "is in `seen` is the stage's own and may change.",
     "secrets init": '`{"node", "back_up", "identity", "identity_made", "public", "file", "file_made", "recipients", '
     '"missing"}`',
@@ -53,8 +54,8 @@ DOCUMENTS = {
 EVENTS = """
 `up`, `launch` and `artifacts fetch|build|bundle` write one event a line while they run, always as JSON:
 `{"kind", "stage", "message", "data", "at"}`. `kind` is one of `start`, `done`, `failed`, `progress`, `change`, `log`
-and `warn`; `at` is in seconds since 1970. `stage` is `machine`, `host`, `storage` or `release`, or `artifacts`, `up`,
-`launch`. A step's `done` has `data.seconds`. The `data` of the last line is the outcome:
+and `warn`; `at` is in seconds since 1970. `stage` is `machine`, `names`, `host`, `storage` or `release`,
+or `artifacts`, `up`, `launch`. A step's `done` has `data.seconds`. The `data` of the last line is the outcome:
 """
 OUTCOMES = {
     "up": '`{"node", "changes", "seconds", "stages": {STAGE: seconds}, "address", "url"}`',
@@ -84,13 +85,16 @@ VARIABLES = {
     "BINDER_NODE_S3_SECRET_KEY": "Its secret half.",
     "BINDER_NODE_IDENTITY": "The age identity that opens the secrets, or an OpenSSH private key (ed25519 or RSA) "
     "without a passphrase. Default: `~/.config/binder-node/identity.txt`. Back it up.",
+    "RFC2136_TSIG_SECRET": "Secret of the key that writes records (`dns.kind: rfc2136`), in base64.",
+    "CLOUDFLARE_API_TOKEN": "Token of Cloudflare's API (`dns.kind: cloudflare`).",
     "BINDER_NODE_SECRETS_DIR": "Folder of `NODE.age`. Default: `secrets/` beside the folder of the inventories.",
     "BINDER_NODE_STATE": "Folder for ssh configurations and locks; all of it is made again when it is lost. Default: "
     "`~/.local/state/binder-node`.",
     "BINDER_NODE_CACHE": "Folder for artifacts and root filesystems. Default: `~/.cache/binder-node`.",
     "BINDER_NODE_LOCAL_DIR": "Folder for the machines of the provider `local`. Default: "
     "`~/.local/share/binder-node/machines`.",
-    "HCLOUD_TOKEN": "The API token of a project at Hetzner Cloud (`provider.kind: hetzner`, `offers`, `leftovers`).",
+    "HCLOUD_TOKEN": "The API token of a project at Hetzner Cloud (`provider.kind: hetzner`, `dns.kind: hetzner`, "
+    "`offers`, `leftovers`).",
     "NO_COLOR": "Set to anything: no colours.",
 }
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from binder_node import layout
 from binder_node.cluster.engine.executor import executor_source
+from binder_node.cluster.ingress import ingress_annotations
 from binder_node.cluster.manifests import outward
 from binder_node.errors import InputError, Problem
 from binder_node.node import Node
@@ -199,8 +200,9 @@ def _mark(secret: Masked) -> str:
 
 
 def _ingress(spec: Spec, host: str) -> Values:
-    tls = [] if spec.tls.mode == "none" else [{"secretName": TLS_SECRET, "hosts": [host]}]
-    return {"hosts": [host], "tls": tls}
+    tls = [{"secretName": TLS_SECRET, "hosts": [host]}] if spec.tls.mode == "files" else []
+    found: Values = {"hosts": [host], "tls": tls}
+    return {**found, "annotations": ingress_annotations(spec)} if spec.tls.mode == "acme" else found
 
 
 # --- reading and writing -------------------------------------------------------------------------------------------

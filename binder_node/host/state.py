@@ -9,6 +9,7 @@ from __future__ import annotations
 from binder_node.host.disk import mount_unit
 from binder_node.host.wanted import Component, Folder, Unit, User, unit_file
 from binder_node.layout import (
+    ACME_STATE,
     BUILDKIT_STATE,
     ENGINE_STATE,
     ETC,
@@ -17,8 +18,9 @@ from binder_node.layout import (
     MINIO_STATE,
     RANCHER_STATE,
     STORE,
+    TRAEFIK_UID,
 )
-from binder_node.spec.model import NodeStorage, Spec
+from binder_node.spec.model import AcmeTls, NodeStorage, Spec
 
 # Volumes of pods (emptyDir: what users write) must not fill a small root disk either.
 KUBELET_STATE = "kubelet"
@@ -42,6 +44,11 @@ def state(spec: Spec) -> Component:
             Folder(f"{root}/{BUILDKIT_STATE}", 0o700),
             Folder(f"{root}/{ENGINE_STATE}"),
             Folder(f"{root}/{HUB_STATE}", 0o700, str(HUB_UID), str(HUB_UID)),
+            *(
+                (Folder(f"{root}/{ACME_STATE}", 0o700, str(TRAEFIK_UID), str(TRAEFIK_UID)),)
+                if isinstance(spec.tls, AcmeTls)
+                else ()
+            ),
             *((Folder(f"{root}/{MINIO_STATE}", 0o700, "minio", "minio"),) if own_minio else ()),
             *(Folder(where) for where in MOUNTS if where == "/var/lib/rancher"),
             Folder("/var/lib/kubelet", 0o750),

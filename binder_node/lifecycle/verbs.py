@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from binder_node.changes import Change
+from binder_node.cluster import served
+from binder_node.cluster.tls import trust
 from binder_node.errors import StepError
 from binder_node.events import Event, Reporter, step
 from binder_node.lifecycle.prices import price
 from binder_node.lifecycle.stages import Inspected, apply_all, later_stages, look, look_at_all
+from binder_node.names.base import zone_of
+from binder_node.names.stage import NamesStage
 from binder_node.node import Access, Node
 from binder_node.providers import provider_for
 from binder_node.providers.base import KEEP, NOTHING, Kept, Provider
@@ -92,8 +96,10 @@ def up(node: Node, report: Reporter) -> Outcome:
     """Make the node what its Spec says, from wherever it is; a second call changes nothing.
 
     Raises:
+        InputError: a token is missing; nothing was touched.
         StepError, DeadlineError: a step failed; the same call goes on from there.
     """
+    zone_of(node)  # its token is there, before anything is made
     began = time.monotonic()
     timed = Timed(report)
 
@@ -123,14 +129,20 @@ def up(node: Node, report: Reporter) -> Outcome:
 
 
 def status(node: Node, report: Reporter) -> dict[str, Any]:
-    """Every stage as it is: ``{"node", "url", "stages": {name: {"ok", "changes", "seen"}}}``."""
+    """Every stage as it is, and the certificates that the node shows: ``{"node", "url", "address", "certificates":
+    [{"name", "expires", "days", "issuer", "trouble"}], "stages": {name: {"ok", "changes", "seen"}}}``."""
     provider, machine = _machine(node, report)
     access = provider.access(machine.seen)
     found = [machine, *_later(node, provider, machine, access, report)]
+    address = provider.address(machine.seen)
+    shown = served.look(node.spec, address, trust(node.spec)) if access is not None else []
+    for warning in filter(None, (item.warning for item in shown)):
+        report(Event("warn", "release", warning))
     return {
         "node": node.spec.name,
         "url": url_of(node),
-        "address": provider.address(machine.seen),
+        "address": address,
+        "certificates": shown,
         "stages": {
             inspected.stage.name: {
                 "ok": not inspected.changes,
@@ -167,10 +179,22 @@ def doomed(node: Node, report: Reporter, keep: frozenset[Kept] = KEEP) -> Doomed
 
 
 def destroy(node: Node, report: Reporter, keep: frozenset[Kept] = KEEP) -> None:
-    """Walk back: the machine and everything on it, but for ``keep``. The inventory and its secrets stay.
+    """Walk back: the names that lead to the machine, then it and everything on it, but for ``keep``.
+
+    The inventory and its secrets stay.
 
     Raises:
         StepError, DeadlineError: something could not be removed; the same call goes on from there.
     """
+    left: StepError | None = None
+    try:
+        # First: a name that leads to an address which others are given next is theirs.
+        NamesStage(node, "").destroy(report)
+    except StepError as error:
+        # A machine costs money; the same call looks for its names again.
+        report(Event("warn", "names", f"the records stay for now: {error}"))
+        left = error
     with step(report, "machine", f"destroy {node.spec.name}"):
         provider_for(node).destroy(report, keep)
+    if left is not None:
+        raise left

@@ -36,7 +36,7 @@ def _membership(spec: Spec) -> Iterator[Advice]:
         wrong = "MinIO's upstream is archived, and the bucket dies with the machine"
         yield ("storage", "kind"), wrong, "use an S3 endpoint beside the machine (kind: s3) for a member with weight"
     if isinstance(spec.tls, NoTls):
-        yield ("tls", "mode"), "users of the federation come by https", "give a certificate (mode: files)"
+        yield ("tls", "mode"), "users of the federation come by https", "have one issued (mode: acme)"
     if weight > FIRST_WEIGHT:
         wrong = f"a new member with a weight of {weight} meets a storm of builds (#3173)"
         yield ("federation", "weight"), wrong, f"begin with {FIRST_WEIGHT} or less and go up by days"

@@ -28,6 +28,7 @@ PATHS: tuple[tuple[str, str], ...] = (
     ("provider", "identity"),
     ("tls", "certificate"),
     ("tls", "key"),
+    ("tls", "authority"),
     ("binderhub", "values"),
 )
 
@@ -101,8 +102,8 @@ def _whole(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The file's data with empty sections as such (``ssh:`` with nothing but comments), and with absolute paths."""
     data = {str(key): value for key, value in given.items()}
     for name, field in Spec.model_fields.items():
-        if name in data and data[name] is None and submodel(field) is not None:
-            data[name] = {}
+        if name in data and data[name] is None and (submodel(field) is not None or not field.is_required()):
+            data[name] = field.get_default(call_default_factory=True).model_dump(mode="json") if choices(field) else {}
     binderhub = data.get("binderhub")
     if isinstance(binderhub, dict) and "session" in binderhub and binderhub["session"] is None:
         data["binderhub"] = {**binderhub, "session": {}}
@@ -221,7 +222,8 @@ def _example() -> dict[str, Any]:
     for name, field in Spec.model_fields.items():
         options, inner = choices(field), submodel(field)
         if options:
-            found[name] = required(next(iter(options.values())))
+            tag, model = next(iter(options.items()))
+            found[name] = {**required(model), str(field.discriminator): tag}
         elif inner is not None:
             found[name] = required(inner)
         else:

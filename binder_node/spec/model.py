@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -35,6 +35,9 @@ IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 PLACEMENT = r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"
 CURRENCY = r"^[A-Z]{3}$"
 MEMBER = r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$"
+MAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
+KEY = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$"
+SERVER = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"
 
 # What the patterns above ask for, in words: for messages and for the reference.
 PATTERNS = {
@@ -53,6 +56,9 @@ PATTERNS = {
     PLACEMENT: "a name of letters, digits, dots, dashes and underscores, like members",
     CURRENCY: "a currency's three letters, like EUR",
     MEMBER: "a name of lower-case letters, digits and dashes, like bids-ovh",
+    MAIL: "a mail address, like ops@example.org",
+    KEY: "a key's name, as its server has it, like binder-node",
+    SERVER: "a server's name or address, with its port where that is not 53, like 203.0.113.53:5353",
 }
 
 NodeName = Annotated[str, StringConstraints(pattern=NODE_NAME)]
@@ -62,6 +68,7 @@ Url = Annotated[str, StringConstraints(pattern=URL)]
 ServerType = Annotated[str, StringConstraints(pattern=SERVER_TYPE)]
 ServerLocation = Annotated[str, StringConstraints(pattern=LOCATION)]
 PublicKey = Annotated[str, StringConstraints(pattern=PUBLIC_KEY)]
+Server = Annotated[str, StringConstraints(pattern=SERVER)]
 
 
 class Model(BaseModel):
@@ -198,6 +205,66 @@ class Names(Model):
     registry: HostName = Field(description="The image registry's name: it outlives machines, images carry it.")
 
 
+class NoDns(Model):
+    """Names are somebody else's work, and nobody looks whether they lead to the node."""
+
+    kind: Literal["none"] = Field("none", description="Who makes the names lead to the machine.")
+
+
+# Of every way that has records; the tests of this project name their own servers here.
+NAMESERVERS: Any = Field(
+    (), description="Servers to ask whether the names lead to the machine; none: all those of the zone."
+)
+
+
+class ManualDns(Model):
+    """A person: `up` prints the records and waits until the zone's name servers have them."""
+
+    kind: Literal["manual"] = Field(description="Who makes the names lead to the machine.")
+    ttl: int = Field(300, ge=60, le=86400, description="Seconds for which others may remember a record.")
+    nameservers: tuple[Server, ...] = NAMESERVERS
+    wait: int = Field(1800, ge=1, le=86400, description="Seconds to wait until all name servers have the records.")
+
+
+class ZoneDns(Model):
+    """What every way that writes the records has in common."""
+
+    kind: str
+    zone: HostName = Field(description="The zone that holds the names.", examples=["mybinder.org"])
+    ttl: int = Field(300, ge=60, le=86400, description="Seconds for which others may remember a record.")
+    adopt: bool = Field(False, description="Write over records that lead elsewhere and are not this node's.")
+    nameservers: tuple[Server, ...] = NAMESERVERS
+    wait: int = Field(600, ge=1, le=86400, description="Seconds to wait until all name servers have the records.")
+
+
+class CloudflareDns(ZoneDns):
+    """Cloudflare's API, with `CLOUDFLARE_API_TOKEN` (permission: DNS, edit, of the zone)."""
+
+    kind: Literal["cloudflare"] = Field(description="Who makes the names lead to the machine.")
+    endpoint: Url = Field("https://api.cloudflare.com/client/v4", description="The API.")
+
+
+class HetznerDns(ZoneDns):
+    """Hetzner's API, with `HCLOUD_TOKEN` of the project that the zone is in."""
+
+    kind: Literal["hetzner"] = Field(description="Who makes the names lead to the machine.")
+    endpoint: Url = Field("https://api.hetzner.cloud/v1", description="The API.")
+
+
+class Rfc2136Dns(ZoneDns):
+    """Any name server that takes updates (BIND, Knot, PowerDNS), with the key's secret in `RFC2136_TSIG_SECRET`."""
+
+    kind: Literal["rfc2136"] = Field(description="Who makes the names lead to the machine.")
+    server: Server = Field(description="The zone's primary server.", examples=["ns1.example.org"])
+    key: str = Field(pattern=KEY, description="The TSIG key's name.", examples=["binder-node"])
+    algorithm: Literal["hmac-sha256", "hmac-sha384", "hmac-sha512"] = Field(
+        "hmac-sha256", description="The key's algorithm."
+    )
+
+
+Dns = Annotated[NoDns | ManualDns | CloudflareDns | HetznerDns | Rfc2136Dns, Field(discriminator="kind")]
+
+
 class NoTls(Model):
     """Plain http: for tests."""
 
@@ -212,7 +279,26 @@ class FilesTls(Model):
     key: Path = Field(description="PEM private key.", examples=["tls/key.pem"])
 
 
-Tls = Annotated[NoTls | FilesTls, Field(discriminator="mode")]
+class AcmeTls(Model):
+    """Certificates for `names.binder` and `names.hub` from Let's Encrypt or another authority that speaks ACME.
+
+    The node's ingress orders and renews them. The names must lead to the machine, and port 80 be open to the world.
+    """
+
+    mode: Literal["acme"] = Field(description="Where certificates come from.")
+    email: str = Field(
+        pattern=MAIL, description="Whom the authority writes to about expiry.", examples=["ops@example.org"]
+    )
+    directory: Url = Field("https://acme-v02.api.letsencrypt.org/directory", description="The authority's directory.")
+    challenge: Literal["http", "tls"] = Field(
+        "http", description="How it asks whose the names are: on port 80 (`http`), or on 443 (`tls`)."
+    )
+    authority: Path | None = Field(
+        None, description="PEM file to trust for the directory and its certificates, where the public ones do not do."
+    )
+
+
+Tls = Annotated[NoTls | FilesTls | AcmeTls, Field(discriminator="mode")]
 
 
 class NodeStorage(Model):
@@ -343,6 +429,7 @@ class Spec(Model):
     machine: Machine
     ssh: Ssh = Field(default_factory=lambda: Ssh())
     names: Names
+    dns: Dns = Field(default_factory=lambda: NoDns())
     tls: Tls
     storage: Storage
     registry: Registry = Field(default_factory=lambda: Registry())

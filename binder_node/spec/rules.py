@@ -11,7 +11,16 @@ from urllib.parse import urlsplit
 
 from binder_node.hostkeys import fingerprint
 from binder_node.spec.keys import Key, dotted
-from binder_node.spec.model import FilesTls, HetznerProvider, LocalProvider, S3Storage, Spec, SshProvider
+from binder_node.spec.model import (
+    AcmeTls,
+    FilesTls,
+    HetznerProvider,
+    LocalProvider,
+    S3Storage,
+    Spec,
+    SshProvider,
+    ZoneDns,
+)
 from binder_node.spec.quantity import shortest
 from binder_node.spec.sizing import GB, IDLE
 
@@ -113,6 +122,18 @@ def names_are_distinct(spec: Spec) -> Iterator[Found]:
             yield Found(
                 ("names", name), wrong, f"give it a name of its own, like {name}.{names.binder}", (("names", other),)
             )
+
+
+@rule("names", "dns")
+def names_are_in_the_zone(spec: Spec) -> Iterator[Found]:
+    if not isinstance(spec.dns, ZoneDns):
+        return
+    zone = spec.dns.zone
+    for name in ("binder", "hub", "registry"):
+        value = getattr(spec.names, name)
+        if value != zone and not value.endswith(f".{zone}"):
+            wrong = f"'{value}' is not in the zone {zone} (dns.zone)"
+            yield Found(("names", name), wrong, f"write a name that ends with .{zone}", (("dns", "zone"),))
 
 
 @rule("kubernetes")
@@ -310,6 +331,8 @@ def tls_files_exist(spec: Spec) -> Iterator[Found]:
     if isinstance(spec.tls, FilesTls):
         yield from _file(("tls", "certificate"), spec.tls.certificate, "-----BEGIN CERTIFICATE-----")
         yield from _file(("tls", "key"), spec.tls.key, "PRIVATE KEY-----")
+    elif isinstance(spec.tls, AcmeTls) and spec.tls.authority is not None:
+        yield from _file(("tls", "authority"), spec.tls.authority, "-----BEGIN CERTIFICATE-----")
 
 
 # Network zones of Hetzner's locations (https://docs.hetzner.com/cloud/general/locations/); of others the API tells.

@@ -53,6 +53,7 @@ def other_spec() -> Spec:
             "admin_networks": ["192.0.2.0/24", "198.51.100.7/32"],
             "admins": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA ada"],
         },
+        tls={"mode": "acme", "email": "ops@example.org"},
         storage={"kind": "s3", "endpoint": "https://s3.example.net", "region": "eu-1", "bucket": "bids-registry"},
         registry={"mirrors": {"docker.io": ["https://mirror.example.net", "http://198.18.7.1:5080/hub"]}},
         kubernetes={"api_from": ["192.0.2.9/32"], "pod_network": "10.52.0.0/16", "service_network": "10.53.0.0/16"},
