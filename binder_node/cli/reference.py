@@ -70,7 +70,6 @@ VARIABLES = {
     "BINDER_NODE_S3_SECRET_KEY": "Its secret half.",
     "RFC2136_TSIG_SECRET": "Secret of the key that writes records (`dns.kind: rfc2136`), in base64.",
     "CLOUDFLARE_API_TOKEN": "Token of Cloudflare's API (`dns.kind: cloudflare`).",
-    "HCLOUD_TOKEN": "Token of Hetzner's API.",
     "BINDER_NODE_IDENTITY": "The age identity that opens the secrets. Default: `~/.config/binder-node/identity.txt`. "
     "Back it up.",
     "BINDER_NODE_SECRETS_DIR": "Folder of `NODE.age`. Default: `secrets/` beside the folder of the inventories.",
