@@ -157,8 +157,9 @@ class ReleaseStage:
             with step(report, STAGE, "wait for the release's pods"):
                 Waiter(self.node.spec.name, api, self._masked).until_ready(NEEDED, report)
         if self.node.spec.tls.mode == "acme":
-            # Ordered in an earlier run and not had, while nothing else had to change.
-            again = bool(seen.untrusted) and seen.current is not None and self._done(seen.current)
+            # Ordered in an earlier run and not had: Traefik shows one of its own making, and nothing else is to do.
+            done = seen.current is not None and self._done(seen.current)
+            again = done and any(item.days is not None for item in seen.untrusted)
             acme.wait(self.node.spec, self._reached(), self.address, self._trust, report, again=again)
         self._await_health(report)
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 from binder_node.errors import Problem
 from binder_node.spec import sizing
 from binder_node.spec.keys import Key, dotted
-from binder_node.spec.model import HetznerProvider, LocalProvider, NodeStorage, NoTls, Spec, SshProvider
+from binder_node.spec.model import AcmeTls, HetznerProvider, LocalProvider, NodeStorage, NoTls, Spec, SshProvider
 from binder_node.spec.quantity import shortest
 from binder_node.spec.rules import bucket_location
 from binder_node.spec.source import Source
@@ -18,6 +18,7 @@ Advice = tuple[Key, str, str]
 FIRST_WEIGHT = 20
 # RFC 5737: addresses for documentation.
 EXAMPLES = tuple(IPv4Network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"))
+EXAMPLE_DOMAINS = ("example.com", "example.net", "example.org")  # RFC 2606
 
 
 def warnings(spec: Spec, source: Source | None = None) -> list[Problem]:
@@ -75,6 +76,9 @@ def _disk(spec: Spec) -> Iterator[Advice]:
 
 
 def _examples(spec: Spec) -> Iterator[Advice]:
+    domain = spec.tls.email.rpartition("@")[2] if isinstance(spec.tls, AcmeTls) else ""
+    if ".".join(domain.split(".")[-2:]) in EXAMPLE_DOMAINS:
+        yield ("tls", "email"), f"{domain} is a domain for examples, which Let's Encrypt refuses", "write your own"
     provider = spec.provider
     if not isinstance(provider, SshProvider):
         return
