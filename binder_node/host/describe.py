@@ -115,7 +115,8 @@ def _example() -> Wanted:
             "names": {**names, **computed["names"]},
         }
     )
-    blank = {name: Masked("-") if field.annotation is Masked else "-" for name, field in Secrets.model_fields.items()}
+    fields = {name: field for name, field in Secrets.model_fields.items() if field.is_required()}
+    blank = {name: Masked("-") if field.annotation is Masked else "-" for name, field in fields.items()}
     # The names of lifecycle.opened.wanted_artifacts; their digests are nothing.
     pins = ("k3s", "k3s-images", "buildkitd", "buildctl", "cni-bridge", "cni-host-local", "cni-loopback", "registry",
             "minio")  # fmt: skip

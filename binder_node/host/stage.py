@@ -21,7 +21,7 @@ from binder_node.host.render import render
 from binder_node.host.upload import as_root, upload_all
 from binder_node.host.wanted import Wanted
 from binder_node.node import Access, Node
-from binder_node.secrets.masked import MASK, Masked
+from binder_node.secrets.masked import MASK
 
 LOOK_SECONDS = 60
 LOG_LINES = 20
@@ -135,8 +135,8 @@ class HostStage:
 
     def masked(self, text: str) -> str:
         """``text`` with each of the node's secrets as ``***``."""
-        for _, value in self.node.secrets:
-            if isinstance(value, Masked) and value.reveal():
+        for value in self.node.secrets.hidden():
+            if value.reveal():
                 text = text.replace(value.reveal(), MASK)
         return text
 

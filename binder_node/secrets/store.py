@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -78,7 +79,8 @@ class SecretStore:
         return self._checked(self._completed(self._read() if self.path.exists() else {}))
 
     def _completed(self, old: Mapping[str, str]) -> dict[str, str]:
-        wrong = [self._problem(name, "") for name, value in old.items() if not isinstance(value, str) or not value]
+        single = {name: value for name, value in old.items() if name != "tokens"}
+        wrong = [self._problem(name, "") for name, value in single.items() if not isinstance(value, str) or not value]
         for name in KEYS:
             try:
                 if name in old:
@@ -154,7 +156,7 @@ class SecretStore:
         import pyrage
 
         recipients = [identity.to_public() for identity in ensure_identities(self.identity)]
-        content = json.dumps(secrets.model_dump(context=REVEAL), indent=2).encode()
+        content = json.dumps(_plain(secrets), indent=2).encode()
         sealed = pyrage.encrypt(content, recipients, armored=True)
         try:
             handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
@@ -191,3 +193,9 @@ class SecretStore:
 
     def _failed(self, what: str, reason: str, remedy: str) -> StepError:
         return StepError("here", f"{what} the secrets {self.path}", reason, remedy)
+
+
+def _plain(secrets: Secrets) -> dict[str, Any]:
+    """What is encrypted; without the mapping of tokens where there is none, as versions before it wrote."""
+    values = secrets.model_dump(context=REVEAL)
+    return values if secrets.tokens else {name: value for name, value in values.items() if name != "tokens"}

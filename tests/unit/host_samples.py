@@ -62,6 +62,7 @@ def sample_secrets() -> Secrets:
         {
             name: Masked(f"secret-{name}") if field.annotation is Masked else f"public-{name}"
             for name, field in fields.items()
+            if field.is_required()
         }
     )
 
