@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from binder_node.cli import access, artifacts, launch, node, spec
+from binder_node.cli import access, artifacts, launch, node, secrets, spec
 
 app = typer.Typer(
     name="binder-node",
@@ -45,6 +45,7 @@ for module in (spec, node, launch, access):
     for command in module.app.registered_commands:
         app.registered_commands.append(command)
 app.add_typer(artifacts.app, name="artifacts", help="The pinned files a node is made of.")
+app.add_typer(secrets.app, name="secrets", help="A node's secrets, by their names: no value is ever shown.")
 
 
 def run() -> None:

@@ -62,7 +62,7 @@ class TestAge:
         store = SecretStore(inventory, environ={"BINDER_NODE_IDENTITY": str(identity)})
         secrets, _ = store.ensure()
         done = run("age", "--decrypt", "-i", identity, store.path)
-        assert json.loads(done.stdout) == secrets.model_dump(context=REVEAL)
+        assert secrets.model_dump(context=REVEAL, exclude={"tokens"}).items() <= json.loads(done.stdout).items()
 
     def test_we_read_what_the_age_tool_writes(self, inventory: Path, tmp_path: Path) -> None:
         identity = tmp_path / "identity.txt"
