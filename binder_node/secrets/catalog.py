@@ -78,7 +78,7 @@ _ENTRIES = (
         "registry_pull_password",
         "password",
         "what the node pulls images with",
-        ("registry-pull", "k3s", "binder"),
+        ("registry-pull", "k3s", "binder", "hub"),
         "sessions go on; for some seconds nothing is launched",
     ),
     Entry(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from binder_node.storage.endpoint import Endpoint, admin, client, explained, pool
 from binder_node.storage.policy import ABORT_AFTER_DAYS, POLICY_NAME, scoped
@@ -79,12 +81,28 @@ def make(endpoint: Endpoint) -> None:
 
 
 def make_key(root: Endpoint, access_key: str, endpoint: Endpoint) -> None:
-    """On MinIO: (re)make the registry's key with the secret in ``endpoint``, and scope it to the bucket."""
+    """On MinIO: (re)make the registry's key with the secret in ``endpoint``, and scope it to the bucket.
+
+    Keys of another name that have the registry's rights are from before a rotation. They go first: as long as ours is
+    not there, the next call comes here again.
+    """
     with explained(root, "make the registry's key"):
         server = admin(root)
+        for old in former_keys(json.loads(server.user_list()), access_key):
+            server.user_remove(access_key=old)
         server.user_add(access_key=access_key, secret_key=endpoint.secret_key.reveal())
         server.policy_add(policy_name=POLICY_NAME, policy=scoped(endpoint.bucket))
         server.policy_set(policy_name=POLICY_NAME, user=access_key)
+
+
+def former_keys(users: Mapping[str, Mapping[str, Any]], access_key: str) -> list[str]:
+    """Of MinIO's users by name, those whose only right is the registry's, but for the one that it has now. Pure.
+
+    >>> former_keys({"OLD": {"policyName": POLICY_NAME}, "NEW": {"policyName": POLICY_NAME}, "me": {}}, "NEW")
+    ['OLD']
+    """
+    having = [name for name, about in users.items() if about.get("policyName") == POLICY_NAME]
+    return sorted(name for name in having if name != access_key)
 
 
 def set_lifecycle(endpoint: Endpoint) -> None:
