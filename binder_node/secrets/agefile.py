@@ -144,6 +144,7 @@ class AgeFile:
         link.unlink(missing_ok=True)  # of a run that was killed here
         os.link(self.path, link)
         os.replace(link, self.old)
+        link.unlink(missing_ok=True)  # rename leaves two names of one file as they are
 
     def _put(self, path: Path, content: bytes, mode: int = 0o600) -> None:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
