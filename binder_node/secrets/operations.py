@@ -151,7 +151,7 @@ def rotate(store: SecretStore, wanted: Sequence[str], *, new_machine: bool = Fal
     if wanted and refused:
         raise InputError(*(Problem("", 0, name, "is not rotated", reason) for name, reason in refused))
     chosen = [name for name in asked if not why[name]]
-    values = _new_values(chosen)
+    values = new_values(chosen)
     store.change(lambda old: with_values(old, values, utc_now()))
     told = tuple(_rotated(name, new_machine) for name in chosen)
     return Rotation(told, tuple(refused))
@@ -164,7 +164,8 @@ def _rotated(name: str, new_machine: bool) -> Rotated:
     return Rotated(name, known.restarts, known.effect)
 
 
-def _new_values(chosen: Sequence[str]) -> dict[str, str]:
+def new_values(chosen: Sequence[str]) -> dict[str, str]:
+    """A fresh value for each name of :data:`~binder_node.secrets.catalog.CATALOG`; a key's public half with it."""
     values: dict[str, str] = {}
     for name in chosen:
         if name in KEYS:

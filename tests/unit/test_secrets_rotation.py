@@ -17,7 +17,7 @@ from binder_node.secrets.document import About, Document
 from binder_node.secrets.generate import KEYS, MAKERS, complete
 from binder_node.secrets.masked import REVEAL
 from binder_node.secrets.model import Secrets
-from binder_node.secrets.operations import _new_values
+from binder_node.secrets.operations import new_values
 from binder_node.spec.model import Spec
 from tests.unit.host_samples import ADDRESS, ENGINE, MANIFESTS, as_made, other_spec, sample_artifacts, sample_spec
 
@@ -88,7 +88,7 @@ def test_every_secret_is_in_the_catalog_and_in_the_table() -> None:
 
 @pytest.mark.parametrize("name", WANTED)
 def test_what_a_rotated_secret_changes(name: str, before: dict[str, str]) -> None:
-    after = {**before, **_new_values([name])}
+    after = {**before, **new_values([name])}
     assert {key for key in before if before[key] != after[key]} == {name}
     files, values = WANTED[name]
     done = host_after(sample_spec(), before, after)
@@ -104,7 +104,7 @@ def test_what_a_rotated_secret_changes(name: str, before: dict[str, str]) -> Non
 
 
 def test_keys_of_a_new_machine_are_in_what_it_is_handed_first(before: dict[str, str]) -> None:
-    after = {**before, **_new_values(KEYS)}
+    after = {**before, **new_values(KEYS)}
     was, now = (document(sample_spec(), Secrets.model_validate(values)) for values in (before, after))
     assert was["ssh_keys"] != now["ssh_keys"]
     assert now["users"][0]["ssh_authorized_keys"] == [after["login_key_public"]]
@@ -120,7 +120,7 @@ def test_keys_of_a_bucket_elsewhere_reach_both_registries(before: dict[str, str]
 
 def test_nothing_is_rotated_twice_over(before: dict[str, str]) -> None:
     """Applied once, there is nothing to do."""
-    after = {**before, **_new_values([name for name in MAKERS if name != "k3s_token"])}
+    after = {**before, **new_values([name for name in MAKERS if name != "k3s_token"])}
     assert host_after(sample_spec(), after, after).changes == ()
     assert values_after(sample_spec(), after, after) == set()
 
