@@ -31,6 +31,13 @@ DOCUMENTS = {
     "plan": '`{"node", "count", "stages": [{"stage", "changes": [{"stage", "action", "what", "diff"}]}]}`',
     "status": '`{"node", "url", "address", "stages": {STAGE: {"ok", "changes", "seen"}}}`. `changes` are texts; what '
     "is in `seen` is the stage's own and may change.",
+    "secrets init": '`{"node", "back_up", "identity", "identity_made", "public", "file", "file_made", "recipients", '
+    '"missing"}`',
+    "secrets show --names": '`{"node", "file", "encrypted_for", "secrets": [{"name", "kind", "purpose", "created", '
+    '"changed", "origin", "used"}]}`; never a value',
+    "secrets rotate": '`{"node", "rotated": [{"name", "restarts", "effect"}], "left": [{"name", "reason"}], "before"}`',
+    "secrets recipients": '`{"node", "file", "agrees", "listed_in", "readers": [{"key", "kind", "comment", "source", '
+    '"encrypted"}], "encrypted_for", "added", "removed", "others"}`',
     "artifacts list": '`[{"name", "version", "kind", "needed", "source", "from", "cached", "sha256", "size"}]`; `path` '
     "where it is cached",
     "artifacts verify": '`{"cache", "ok", "files": [{"path", "sha256", "size", "good"}]}`',
@@ -67,8 +74,8 @@ VARIABLES = {
     "BINDER_NODE_S3_ACCESS_KEY": "Key of a bucket elsewhere (`storage.kind: s3`): said at the first `up`, or to "
     "replace it; kept with the node's secrets.",
     "BINDER_NODE_S3_SECRET_KEY": "Its secret half.",
-    "BINDER_NODE_IDENTITY": "The age identity that opens the secrets. Default: `~/.config/binder-node/identity.txt`. "
-    "Back it up.",
+    "BINDER_NODE_IDENTITY": "The age identity that opens the secrets, or an OpenSSH private key (ed25519 or RSA) without a "
+    "passphrase. Default: `~/.config/binder-node/identity.txt`. Back it up.",
     "BINDER_NODE_SECRETS_DIR": "Folder of `NODE.age`. Default: `secrets/` beside the folder of the inventories.",
     "BINDER_NODE_STATE": "Folder for ssh configurations and locks; all of it is made again when it is lost. Default: "
     "`~/.local/state/binder-node`.",

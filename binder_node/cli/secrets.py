@@ -233,5 +233,7 @@ def _news(node: str, found: Readers) -> Iterator[str]:
     yield from (f"put out: {key}" for key in found.removed)
     if found.removed:
         yield f"they have seen the secrets: `binder-node secrets rotate {node}`, then `binder-node up {node}`"
+    if found.others and (found.added or found.removed):
+        yield f"the list holds for {', '.join(found.others)} too: say --apply there, with each one's name"
     if not found.agrees:
         yield f"the list says otherwise: `binder-node secrets recipients {node} --apply` encrypts for it"

@@ -83,13 +83,15 @@ class Reader:
 @dataclass(frozen=True, slots=True)
 class Readers:
     """``listed_in`` is the list that holds; ``encrypted_for`` is how many the file's header has, which may be more than
-    are known here; ``added`` and ``removed`` are keys that an :func:`apply_lists` let in and put out."""
+    are known here; ``added`` and ``removed`` are keys that an :func:`apply_lists` let in and put out; ``others`` are
+    further nodes of the same list."""
 
     listed_in: Path
     readers: tuple[Reader, ...]
     encrypted_for: int
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -258,6 +260,7 @@ def _readers(store: SecretStore, document: Document, before: Sequence[Recipient]
         store.file.encrypted_for(),
         tuple(one.key for one in encrypted if before and one not in before),
         tuple(one.key for one in lists.lost(before, encrypted)),
+        lists.sharing(path, store.path),
     )
 
 

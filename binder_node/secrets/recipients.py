@@ -128,6 +128,14 @@ def read(folder: Path, node: str) -> tuple[Path, list[Listed]]:
         raise InputError(Problem(str(path), 0, "", f"cannot be read: {reason}", ASK)) from None
 
 
+def sharing(listed_in: Path, file: Path) -> tuple[str, ...]:
+    """Other nodes in the folder of ``file`` for which the list ``listed_in`` holds."""
+    if listed_in.name != SHARED:
+        return ()
+    found = (path for path in sorted(file.parent.glob("*.age")) if path != file)
+    return tuple(path.stem for path in found if not path.with_name(f"{path.stem}{SUFFIX}").exists())
+
+
 def added(text: str, lines: Iterable[str]) -> str:
     """``text`` with ``lines`` at its end; an empty text gets its explaining head."""
     before = text or HEADER
@@ -198,6 +206,7 @@ __all__ = [
     "parsed",
     "read",
     "recipient",
+    "sharing",
     "stanzas",
     "unique",
     "without",

@@ -218,6 +218,14 @@ class TestTeam:
         assert not can_read(grace)
         assert operations.readers(ada).listed_in == own
 
+    def test_other_nodes_of_a_shared_list_are_named(self, team: Team) -> None:
+        ada, ada_key = team.person("ada")
+        ada.ensure()
+        for name in ("east", "west"):
+            (team.shared.parent / f"{name}.age").write_bytes(ada.path.read_bytes())
+        (team.shared.parent / "west.recipients").write_text(f"{ada_key}\n")
+        assert operations.apply_lists(ada, add=[team.person("grace")[1]]).others == ("east",)
+
     def test_nobody_is_locked_out_by_who_writes_next(self, team: Team) -> None:
         """Encrypted by hand for more than the file itself says."""
         ada, ada_key = team.person("ada")
