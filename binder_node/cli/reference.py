@@ -35,7 +35,8 @@ DOCUMENTS = {
     '"missing"}`',
     "secrets show --names": '`{"node", "file", "encrypted_for", "secrets": [{"name", "kind", "purpose", "created", '
     '"changed", "origin", "used"}]}`; never a value',
-    "secrets rotate": '`{"node", "rotated": [{"name", "restarts", "effect"}], "left": [{"name", "reason"}], "before"}`',
+    "secrets rotate": '`{"node", "rotated": [{"name", "restarts", "effect"}], "left": [{"name", "reason"}], '
+    '"in_force", "before"}`; `in_force` is true for ssh keys that the machine has already',
     "secrets recipients": '`{"node", "file", "agrees", "listed_in", "readers": [{"key", "kind", "comment", "source", '
     '"encrypted"}], "encrypted_for", "added", "removed", "others"}`',
     "artifacts list": '`[{"name", "version", "kind", "needed", "source", "from", "cached", "sha256", "size"}]`; `path` '
@@ -74,8 +75,8 @@ VARIABLES = {
     "BINDER_NODE_S3_ACCESS_KEY": "Key of a bucket elsewhere (`storage.kind: s3`): said at the first `up`, or to "
     "replace it; kept with the node's secrets.",
     "BINDER_NODE_S3_SECRET_KEY": "Its secret half.",
-    "BINDER_NODE_IDENTITY": "The age identity that opens the secrets, or an OpenSSH private key (ed25519 or RSA) without "
-    "a passphrase. Default: `~/.config/binder-node/identity.txt`. Back it up.",
+    "BINDER_NODE_IDENTITY": "The age identity that opens the secrets, or an OpenSSH private key (ed25519 or RSA) "
+    "without a passphrase. Default: `~/.config/binder-node/identity.txt`. Back it up.",
     "BINDER_NODE_SECRETS_DIR": "Folder of `NODE.age`. Default: `secrets/` beside the folder of the inventories.",
     "BINDER_NODE_STATE": "Folder for ssh configurations and locks; all of it is made again when it is lost. Default: "
     "`~/.local/state/binder-node`.",

@@ -108,9 +108,10 @@ def rotate(
 ) -> None:
     """Make new values, and say what the next `up` does with each: what restarts, who notices.
 
-    Nothing changes on the node before `up`. The file before stays beside the new one, as NODE.age.old.
+    Nothing changes on the node before `up`. The file before stays beside the new one, as NODE.age.old. The ssh keys
+    (host_key, login_key), named without others, are changed on the machine at once instead.
     """
-    from binder_node.cli.output import document, say, table
+    from binder_node.cli.output import document, reporting, say, table
     from binder_node.cli.run import confirm, errors
     from binder_node.lifecycle.lock import locked
     from binder_node.secrets import operations
@@ -120,17 +121,25 @@ def rotate(
         if new_machine:
             confirm(f"This locks you out of the machine that {opened.spec.name} has now.", opened.spec.name, yes)
         with locked(opened.runtime, opened.spec.name, "secrets rotate"):
-            done = operations.rotate(store, names or [], new_machine=new_machine)
+            if operations.on_machine(names or [], new_machine=new_machine):
+                from binder_node.lifecycle.keys import rotate_keys
+
+                with reporting(Output.text) as report:
+                    done = operations.rotated_on_machine(rotate_keys(opened, store, names or [], report))
+            else:
+                done = operations.rotate(store, names or [], new_machine=new_machine)
     if output is not Output.text:
         left = [{"name": name, "reason": reason} for name, reason in done.left]
-        document({"node": node, "rotated": done.rotated, "left": left, "before": store.file.old}, output)
+        found = {"node": node, "rotated": done.rotated, "left": left, "in_force": done.in_force}
+        document({**found, "before": store.file.old}, output)
         return
     table("", ["new", "restarts", "who notices"], [[one.name, ", ".join(one.restarts), one.effect]
                                                    for one in done.rotated])  # fmt: skip
     for name, reason in done.left:
         say(f"left: {name}: {reason}")
     say(f"{len(done.rotated)} rotated; what they were is in {store.file.old}")
-    say(f"next: binder-node plan {node}, then binder-node up {node}")
+    if not done.in_force:
+        say(f"next: binder-node plan {node}, then binder-node up {node}")
 
 
 @app.command(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from binder_node.secrets.document import TOKENS, About, Document
+from binder_node.secrets.generate import KEYS
 from binder_node.spec.model import S3Storage, Spec, SshProvider
 
 SecretKind = Literal["ssh key", "access key", "password", "key", "token"]
@@ -16,7 +17,8 @@ PUSHES = "a build that pushes at that moment fails"
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One secret. ``restarts`` are units of the host and pods of the release that the next ``up`` starts anew;
-    ``effect`` is what people notice of it; ``fixed`` is why it is only for a new machine, empty where ``up`` can."""
+    ``effect`` is what people notice of it; ``fixed`` is why `up` cannot put another one in force, empty where it can.
+    """
 
     name: str
     kind: SecretKind
@@ -31,13 +33,16 @@ _ENTRIES = (
         "host_key",
         "ssh key",
         "what the machine proves itself with",
-        fixed="the machine's sshd has it: with another one `up` would refuse the machine as somebody else's",
+        ("sshd",),
+        "connections that are open stay; who logs in by hand is asked whether the machine is the right one",
+        fixed="the machine has it, and `up` would take one with another for somebody else's",
     ),
     Entry(
         "login_key",
         "ssh key",
         "what binder-node logs in with",
-        fixed="the machine lets in this one only: with another one `up` would stand before a closed door",
+        effect="who has the old one is not let in any more",
+        fixed="the machine lets in this one, and `up` would not be let in with another",
     ),
     Entry(
         "s3_access_key",
@@ -172,6 +177,8 @@ def hindrance(name: str, spec: Spec, document: Document, node: str, *, new_machi
     if why := given_by(name, spec, document.about.get(name, About()), node):
         return why
     fixed = entry(name).fixed
+    if fixed and name in KEYS and not new_machine:
+        return f"{fixed}: say its name alone, and the machine is given the new one at once"
     if fixed and not new_machine:
         return f"{fixed}; for a machine that is made anew, say --new-machine"
     return ""

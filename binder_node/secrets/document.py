@@ -1,7 +1,8 @@
 """What is inside ``secrets/NODE.age``: the values, and what is known about them. Pure.
 
-A JSON object: each secret by its name, ``tokens`` by kind, ``about`` with when and by whom each was changed, and
-``recipients``, for whom it was last encrypted on purpose. The last three may be missing: they are newer.
+A JSON object: each secret by its name, ``tokens`` by kind, ``about`` with when and by whom each was changed,
+``recipients``, for whom it was last encrypted on purpose, and ``next``, keys that are on their way to the machine. All
+but the secrets may be missing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from binder_node.secrets.recipients import Recipient
 Origin = Literal["made", "given"]
 TOKENS = "tokens."
 # Keys of the object that are no secrets of their own.
-ABOUT, RECIPIENTS, MAPPING = "about", "recipients", "tokens"
+ABOUT, RECIPIENTS, MAPPING, NEXT = "about", "recipients", "tokens", "next"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,14 @@ class About:
 
 @dataclass(frozen=True)
 class Document:
-    """``values`` and ``tokens`` are in clear: never print one. Both ``__repr__`` and tracebacks show names only."""
+    """``values``, ``tokens`` and ``coming`` are in clear; what prints one shows none of them. ``coming`` are new keys
+    that the machine may have already, until they are proven and take their names' places."""
 
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     tokens: Mapping[str, Any] = field(default_factory=dict, repr=False)
     about: Mapping[str, About] = field(default_factory=dict)
     recipients: tuple[Recipient, ...] = ()
+    coming: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def names(self) -> list[str]:
@@ -50,7 +53,8 @@ class Document:
         return self.values.get(name)
 
     def same_secrets(self, other: Document) -> bool:
-        return dict(self.values) == dict(other.values) and dict(self.tokens) == dict(other.tokens)
+        kept = dict(self.values) == dict(other.values) and dict(self.tokens) == dict(other.tokens)
+        return kept and dict(self.coming) == dict(other.coming)
 
     def replaces(self, other: Document) -> bool:
         """Whether a secret of ``other`` is another here, or gone."""
@@ -65,15 +69,12 @@ def parse(content: bytes) -> Document | None:
         return None
     if not isinstance(found, dict):
         return None
-    tokens, about, listed = found.pop(MAPPING, {}), found.pop(ABOUT, {}), found.pop(RECIPIENTS, [])
-    if not isinstance(tokens, dict) or not isinstance(about, dict) or not isinstance(listed, list):
+    tokens, about, coming = (found.pop(name, {}) for name in (MAPPING, ABOUT, NEXT))
+    listed = found.pop(RECIPIENTS, [])
+    if not all(isinstance(part, dict) for part in (tokens, about, coming)) or not isinstance(listed, list):
         return None
-    return Document(
-        found,
-        tokens,
-        {str(name): _about(said) for name, said in about.items()},
-        tuple(Recipient(str(k)) for k in listed),
-    )
+    known = {str(name): _about(said) for name, said in about.items()}
+    return Document(found, tokens, known, tuple(Recipient(str(key)) for key in listed), coming)
 
 
 def _about(said: Any) -> About:
@@ -94,6 +95,7 @@ def dump(document: Document) -> bytes:
         {
             **document.values,
             **({MAPPING: dict(document.tokens)} if document.tokens else {}),
+            **({NEXT: dict(document.coming)} if document.coming else {}),
             ABOUT: about,
             RECIPIENTS: [one.key for one in document.recipients],
         },
@@ -123,3 +125,21 @@ def without_token(document: Document, kind: str) -> Document:
     """``document`` without a token."""
     tokens = {name: value for name, value in document.tokens.items() if name != kind}
     return replace(document, tokens=tokens)
+
+
+def with_coming(document: Document, keys: Mapping[str, str]) -> Document:
+    """``document`` with keys on their way; one that is on its way already stays as it is."""
+    return replace(document, coming={**keys, **document.coming})
+
+
+def without_coming(document: Document, names: Iterable[str]) -> Document:
+    """``document`` without keys that no machine is going to get any more."""
+    gone = set(names)
+    return replace(document, coming={name: key for name, key in document.coming.items() if name not in gone})
+
+
+def arrived(document: Document, names: Iterable[str], publics: Mapping[str, str], now: str) -> Document:
+    """``document`` with the keys of ``names`` in their places; ``publics`` are their public halves by name."""
+    came = {name: document.coming[name] for name in names if name in document.coming}
+    halves = {f"{name}_public": publics[name] for name in came}
+    return without_coming(with_values(document, {**came, **halves}, now), came)

@@ -11,7 +11,7 @@ from binder_node.errors import InputError, Problem
 from binder_node.secrets import recipients as lists
 from binder_node.secrets import tokens
 from binder_node.secrets.catalog import CATALOG, entry, hindrance, unused
-from binder_node.secrets.document import TOKENS, About, Document, with_values, without_token
+from binder_node.secrets.document import TOKENS, About, Document, with_values, without_coming, without_token
 from binder_node.secrets.generate import KEYS, MAKERS, private_key, public_key
 from binder_node.secrets.identity import ensure_identities
 from binder_node.secrets.recipients import Recipient
@@ -62,10 +62,11 @@ class Rotated:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """``left`` are (name, why it was not rotated)."""
+    """``left`` are (name, why it was not rotated); ``in_force``: the machine has them already, without an `up`."""
 
     rotated: tuple[Rotated, ...]
     left: tuple[tuple[str, str], ...]
+    in_force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +155,23 @@ def rotate(store: SecretStore, wanted: Sequence[str], *, new_machine: bool = Fal
         raise InputError(*(Problem("", 0, name, "is not rotated", reason) for name, reason in refused))
     chosen = [name for name in asked if not why[name]]
     values = new_values(chosen)
-    store.change(lambda old: with_values(old, values, utc_now()))
-    told = tuple(_rotated(name, new_machine) for name in chosen)
+    store.change(lambda old: without_coming(with_values(old, values, utc_now()), values))
+    told = tuple(_rotated(name, new_machine=new_machine) for name in chosen)
     return Rotation(told, tuple(refused))
 
 
-def _rotated(name: str, new_machine: bool) -> Rotated:
+def on_machine(wanted: Sequence[str], *, new_machine: bool) -> bool:
+    """Whether ``wanted`` are keys that a running machine is handed at once
+    (:func:`binder_node.lifecycle.keys.rotate_keys`)."""
+    return not new_machine and any(name in KEYS for name in wanted)
+
+
+def rotated_on_machine(names: Sequence[str]) -> Rotation:
+    """What is told of keys that the machine has taken."""
+    return Rotation(tuple(_rotated(name, new_machine=False) for name in dict.fromkeys(names)), (), in_force=True)
+
+
+def _rotated(name: str, *, new_machine: bool) -> Rotated:
     known = entry(name)
     if known.fixed and new_machine:
         return Rotated(name, (), "only a machine that is made anew gets it")

@@ -130,9 +130,13 @@ def test_rotating_asks_nothing_and_says_what_up_does(home: Path) -> None:
 
 def test_a_new_machine_is_confirmed(home: Path) -> None:
     run("init", "node")
-    before = (home / "secrets/node.age").read_bytes()
-    result = run("rotate", "node", "host_key")
+    result = run("rotate", "node", "k3s_token")
     assert (result.exit_code, "say --new-machine" in shown(result)) == (2, True)
+    result = run("rotate", "node", "host_key")  # there is no machine to give it to
+    assert (result.exit_code, "run `binder-node up node`" in shown(result)) == (1, True)
+    result = run("rotate", "node", "host_key", "proxy_token")
+    assert (result.exit_code, "proxy_token: is not changed together with ssh keys" in shown(result)) == (2, True)
+    before = (home / "secrets/node.age").read_bytes()
     result = run("rotate", "node", "host_key", "--new-machine")
     assert (result.exit_code, "say --yes node" in shown(result)) == (2, True)
     assert run("rotate", "node", "host_key", "--new-machine", "--yes", "other").exit_code == 2
