@@ -101,7 +101,7 @@ def test_one_alone_leaves_the_other(made: Made) -> None:
 
 def test_killed_at_each_step_the_same_command_goes_on(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """At each call that does something, before it and after it."""
-    steps = [(keys.remote, "run"), (made.store, "change"), (keys, "_prove")]
+    steps = [(remote, "run"), (made.store, "change"), (keys, "_prove")]
     asked = ["host_key", "login_key"]
     for kill in range(20):
         count = 0
@@ -141,9 +141,13 @@ def test_killed_at_each_step_the_same_command_goes_on(made: Made, monkeypatch: p
 def test_a_machine_that_does_not_take_them_keeps_the_old_ones(made: Made) -> None:
     access, _ = access_of(made.opened)
     remote.run(access, "echo 'HostKey /nowhere/key' > /etc/ssh/sshd_config.d/60-broken.conf")
-    with pytest.raises(StepError):
+    with pytest.raises(
+        StepError, match=r"give sshd its new host key: .*/nowhere/key.* -> the old keys still hold"
+    ) as caught:
         rotate_keys(made.opened, made.store, ["host_key"], silent)
+    assert "PRIVATE KEY" not in str(caught.value)
     assert made.store.load() == made.first
+    assert access_of(made.opened)
     remote.run(access, "rm /etc/ssh/sshd_config.d/60-broken.conf")
     assert rotate_keys(made.opened, made.store, ["host_key"], silent) == ["host_key"]
 
