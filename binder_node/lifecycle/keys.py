@@ -41,9 +41,8 @@ awk -v key="$key" 'index($0, key) == 0' authorized_keys > .binder-node-keys; mv 
 # The private key comes by stdin. That a unit has another name, or is started by its socket, is no error: see _prove.
 SHOW = """\
 set -e; umask 077; cd /etc/ssh; cat > .binder-node-key; ssh-keygen -y -f .binder-node-key > .binder-node-key.pub
-chmod 644 .binder-node-key.pub
+chmod 644 .binder-node-key.pub; "$(command -v sshd || echo /usr/sbin/sshd)" -t
 mv -f .binder-node-key.pub ssh_host_ed25519_key.pub; mv -f .binder-node-key ssh_host_ed25519_key
-"$(command -v sshd || echo /usr/sbin/sshd)" -t
 for unit in ssh sshd; do systemctl try-reload-or-restart "$unit.service" 2> /dev/null || true; done
 """
 
@@ -70,13 +69,13 @@ def rotate_keys(opened: Opened, store: SecretStore, names: Sequence[str], report
     access = _reach(opened, old, new)
     with step(report, "machine", f"hand over {' and '.join(keys)}"):
         if "login_key" in keys:
-            remote.run(access, LET_IN, input=f"{new.login_key_public}\n")
+            _do(access, "let the new login key in", LET_IN, f"{new.login_key_public}\n")
         if "host_key" in keys:
-            remote.run(access, as_root(access, SHOW), input=f"{keys['host_key'].strip()}\n")
+            _do(access, "give sshd its new host key", as_root(access, SHOW), f"{keys['host_key'].strip()}\n")
     with step(report, "machine", "log in with the new ones"):
         access = _prove(opened, new)
         if "login_key" in keys:
-            remote.run(access, LOCK_OUT, input=f"{' '.join(old.login_key_public.split()[:2])}\n")
+            _do(access, "lock the old login key out", LOCK_OUT, f"{' '.join(old.login_key_public.split()[:2])}\n")
     store.change(lambda now: arrived(now, keys, publics, utc_now()))
     return list(keys)
 
@@ -94,6 +93,13 @@ def _check(opened: Opened, names: Sequence[str]) -> None:
     ]
     if wrong:
         raise InputError(*wrong)
+
+
+def _do(access: Access, what: str, script: str, given: str) -> None:
+    done = remote.run(access, script, input=given, check=False)
+    if done.code != 0:
+        reason = done.stderr or f"exit code {done.code}"
+        raise StepError(access.name, what, reason, "the old keys still hold; mend it and run the same command again")
 
 
 def _access(opened: Opened, secrets: Secrets) -> Access | None:

@@ -89,8 +89,10 @@ def test_every_secret_that_can_be_is_rotated_and_in_force_after_one_up(home: Hom
     # Pushed with the new password; then, with the node's own copy gone, pulled with the new one.
     fresh = home.new_repository("after-rotation", {"Dockerfile": DOCKERFILE.format(word="after")})
     assert home.launch(fresh, "--run", "print('built')").ok().last["data"]["output"] == "built\n"
-    home.ssh(f"k3s crictl images -q registry.{home.name}.test:5000/binder/* | xargs -r k3s crictl rmi; true")
+    removed = home.ssh("k3s crictl rmi $(k3s crictl images | awk '/after-2drotation/ {print $3}' | sort -u)")
+    assert "after-2drotation" in removed
     assert home.launch(fresh, "--run", "print('pulled')").ok().last["data"]["output"] == "pulled\n"
+    assert "Successfully pulled image" in home.ssh("k3s kubectl get events -n binder | grep after-2drotation")
     # What was built before is there still: bucket and registry are the same.
     assert home.launch(url, "--run", "print('old image')").ok().last["data"]["output"] == "old image\n"
 

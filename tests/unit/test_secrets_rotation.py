@@ -160,6 +160,16 @@ class TestHindrance:
         assert left["build_token_secret"].startswith("it was given to you")
 
 
+def test_the_how_to_names_every_secret_and_what_restarts() -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/rotate-secrets.md").read_text(encoding="utf-8")
+    for name, entry in CATALOG.items():
+        lines = [line for line in page.splitlines() if name in line]
+        assert lines, name
+        if not entry.fixed:
+            (row,) = (line for line in lines if line.startswith("|") and f"`{name}`" in line.split("|")[1])
+            assert [unit for unit in entry.restarts if f"`{unit}`" not in row.split("|")[2]] == []
+
+
 def test_dumping_shows_no_value(before: dict[str, str]) -> None:
     held = Document(values=before, tokens={"hcloud": "t0ken"})
     secrets = Secrets.model_validate(before)
