@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,11 +62,29 @@ def found(machine: FoundMachine) -> Home:
     return home
 
 
-def test_one_command_makes_it_a_node_and_a_second_changes_nothing(found: Home, machine: FoundMachine) -> None:
+def test_the_plan_tells_of_the_login_and_the_disk(found: Home) -> None:
     planned = json.loads(found.run("plan", "-o", "json").ok().out)
     whats = [change["what"] for stage in planned["stages"] for change in stage["changes"]]
     assert any(what.startswith("lines in ~ubuntu/.ssh/authorized_keys") for what in whats)
     assert any(what.startswith("disk: XFS on /dev/disk/by-id/scsi-0state") for what in whats)
+
+
+def test_killed_while_its_disk_is_made_the_same_command_goes_on(found: Home) -> None:
+    process = found.start("up", "-o", "json")
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = json.loads(line)
+        if event["message"] == "disk: make and mount it" and event["kind"] == "progress":
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGKILL, err
+    planned = json.loads(found.run("plan", "-o", "json").ok().out)
+    whats = [change["what"] for stage in planned["stages"] for change in stage["changes"]]
+    assert not any("authorized_keys: the node's login key" in what for what in whats), "the first login was done"
+
+
+def test_one_command_makes_it_a_node_and_a_second_changes_nothing(found: Home, machine: FoundMachine) -> None:
     found.up().ok()
     assert found.up().ok().last["data"]["changes"] == 0
     assert machine.inside("findmnt -n -o FSTYPE /srv/node").strip() == "xfs"
