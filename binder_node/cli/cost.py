@@ -170,15 +170,16 @@ def _show(found: list[Bill]) -> None:
     from binder_node.cli.output import table
     from binder_node.spec.quantity import shortest
 
-    columns = ["type", "location", "cores", "cpu", "memory", "disk", "sessions", "holds", "a month", "a session", ""]
+    # Narrow enough for 80 columns.
+    columns = ["type", "in", "cores", "memory", "disk", "sessions", "holds", "a month", "each", ""]
     rows = []
     for bill in found:
         offer = bill.offer
+        cores = f"{offer.cpus}" if offer.cpu_kind == "dedicated" else f"{offer.cpus} shared"
         end = f"until {offer.deprecated}" if offer.deprecated else ""
-        size = [f"{offer.cpus}", f"{offer.cpu_kind}", shortest(offer.memory), shortest(offer.disk)]
-        money = [f"{bill.monthly}", f"{bill.per_session}"]
-        rows.append([offer.type, offer.location, *size, f"{bill.sessions}", f"{bill.carries}", *money, end])
-    table(f"{found[0].offer.currency}, without VAT", columns, rows)
+        size = [cores, shortest(offer.memory), shortest(offer.disk), f"{bill.sessions}", f"{bill.carries}"]
+        rows.append([offer.type, offer.location, *size, f"{bill.monthly}", f"{bill.per_session}", end])
+    table(f"{found[0].offer.currency}, without VAT; each: of the sessions", columns, rows)
 
 
 @app.command(

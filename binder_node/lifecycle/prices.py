@@ -1,4 +1,7 @@
-"""What a node costs, what else could be had, and what is left over: looks that need no machine and no secret."""
+"""What a node costs, what else could be had, and what is left over: looks that need no machine and no secret.
+
+Loading an inventory is imported where it is needed: ``offers`` needs none, and is to be quick.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from binder_node.errors import InputError, Problem
 from binder_node.events import Event, Reporter
-from binder_node.lifecycle.opened import Opened, open_unseen
 from binder_node.providers import Shop, shop_for
 from binder_node.providers.base import Leftover, Provider
 from binder_node.providers.offers import Bill, Use, bill, bill_of, fitting
 from binder_node.spec.model import HetznerProvider, Spec
+
+if TYPE_CHECKING:
+    from binder_node.lifecycle.opened import Opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ def price(spec: Spec, provider: Provider, report: Reporter) -> Bill | None:
 
 def cost(opened: Opened, report: Reporter) -> Bill:
     """As :func:`price`; raises InputError where nobody knows."""
+    from binder_node.lifecycle.opened import open_unseen
     from binder_node.providers import provider_for
 
     found = price(opened.spec, provider_for(open_unseen(opened)), report)
@@ -82,6 +89,7 @@ def leftovers(folder: Path, shops: Iterable[str], report: Reporter, endpoint: st
     Raises:
         StepError: an account could not be looked at: what was found in others would look like all there is.
     """
+    from binder_node.lifecycle.opened import open_unseen
     from binder_node.providers import provider_for
 
     files = sorted(folder.glob("*.yaml"))

@@ -7,24 +7,26 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from binder_node.errors import InputError, Problem
+from binder_node.node import Node
 from binder_node.secrets.masked import Masked
 from binder_node.spec.model import Spec
 
-VARIABLES = {"hetzner": "HCLOUD_TOKEN"}
+VARIABLES = {"hcloud": "HCLOUD_TOKEN"}
 COMMAND_SECONDS = 60
 
 
-def token(spec_or_name: Spec | str, kind: str, environ: Mapping[str, str] | None = None) -> Masked:
-    """The token for the API of ``kind``: from its variable, or printed by the inventory's ``provider.token_command``.
+def token(where: Node | Spec | str, kind: str, environ: Mapping[str, str] | None = None) -> Masked:
+    """The token of ``kind``: from its variable, or printed by the inventory's ``provider.token_command``.
 
     Raises:
         InputError: there is none, or the command failed.
     """
-    name = spec_or_name if isinstance(spec_or_name, str) else spec_or_name.name
+    spec = where.spec if isinstance(where, Node) else where
+    name = spec if isinstance(spec, str) else spec.name
     variable = VARIABLES[kind]
     if given := (os.environ if environ is None else environ).get(variable, "").strip():
         return Masked(given)
-    command = () if isinstance(spec_or_name, str) else getattr(spec_or_name.provider, "token_command", ())
+    command = () if isinstance(spec, str) else getattr(spec.provider, "token_command", ())
     if command:
         return _printed(name, command)
     right = f"set {variable}, or write provider.token_command"

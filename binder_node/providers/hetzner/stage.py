@@ -47,7 +47,7 @@ class HetznerMachine:
     def api(self) -> Api:
         if self._api is None:
             spec = self.node.spec
-            self._api = Api(spec.name, hetzner(spec).endpoint, token(spec, "hetzner"), self.patience)
+            self._api = Api(spec.name, hetzner(spec).endpoint, token(self.node, "hcloud"), self.patience)
         return self._api
 
     def market(self) -> Market:
@@ -186,6 +186,6 @@ def shop(endpoint: str = "") -> Shop:
         StepError: the API refused, or cannot be reached.
     """
     default = HetznerProvider.model_fields["endpoint"].default
-    api = Api("hetzner", endpoint or default, token("hetzner", "hetzner"))
+    api = Api("hetzner", endpoint or default, token("", "hcloud"))
     market = api.market()
     return Shop(list(market.offers), market.tariff, lambda: leftovers("", False, api.everything()))
