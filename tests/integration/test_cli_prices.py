@@ -213,9 +213,16 @@ def test_leftovers_are_no_strangers_things(cloud: HetznerApi) -> None:
     assert {one["node"] for one in found} == {"someone-else"}
 
 
-def test_a_wrong_inventory_hides_nothing_and_loses_nothing(cloud: HetznerApi, home: Path) -> None:
+def test_an_account_that_cannot_be_looked_at_is_told(
+    cloud: HetznerApi, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     up(machine())
     (home / "inventories/bids.yaml").write_text("name: bids\n")
-    told = run("leftovers", "--provider", "hetzner", "--endpoint", cloud.endpoint)
-    assert "bids.yaml is wrong and was left out" in told.stderr
+    told = run("leftovers", "--provider", "hetzner", "--endpoint", cloud.endpoint, code=1)
+    assert "not looked at: inventories/bids.yaml: inventories/bids.yaml:1: " in told.stderr
+    assert "nothing is left over in what was looked at" in told.stderr  # what bears its name is not
     assert os.environ["HCLOUD_TOKEN"] not in told.output
+    monkeypatch.delenv("HCLOUD_TOKEN")
+    (home / "inventories/bids.yaml").write_text(INVENTORY.format(endpoint=cloud.endpoint))
+    assert "HCLOUD_TOKEN" in run("leftovers", code=1).stderr
+    assert "HCLOUD_TOKEN" in run("leftovers", "--provider", "hetzner", code=2).stderr
