@@ -21,7 +21,7 @@ from tests.node.harness import Home, make_home
 
 pytestmark = [pytest.mark.node, pytest.mark.soak]
 
-NETWORK = "198.18.44"
+NETWORK = "198.18.60"
 DISK_MB = 12_000
 IMAGE_MB = 250  # of noise: as much again in the store, which keeps a layer packed and unpacked
 # What is built in all is half as much again as the disk holds. The kubelet collects every five minutes; a low mark
