@@ -170,15 +170,16 @@ def _show(found: list[Bill]) -> None:
     from binder_node.cli.output import table
     from binder_node.spec.quantity import shortest
 
-    columns = ["type", "location", "cores", "cpu", "memory", "disk", "sessions", "holds", "a month", "a session", ""]
+    # Narrow enough for 80 columns.
+    columns = ["type", "in", "cores", "memory", "disk", "sessions", "holds", "a month", "each", ""]
     rows = []
     for bill in found:
         offer = bill.offer
+        cores = f"{offer.cpus}" if offer.cpu_kind == "dedicated" else f"{offer.cpus} shared"
         end = f"until {offer.deprecated}" if offer.deprecated else ""
-        size = [f"{offer.cpus}", f"{offer.cpu_kind}", shortest(offer.memory), shortest(offer.disk)]
-        money = [f"{bill.monthly}", f"{bill.per_session}"]
-        rows.append([offer.type, offer.location, *size, f"{bill.sessions}", f"{bill.carries}", *money, end])
-    table(f"{found[0].offer.currency}, without VAT", columns, rows)
+        size = [cores, shortest(offer.memory), shortest(offer.disk), f"{bill.sessions}", f"{bill.carries}"]
+        rows.append([offer.type, offer.location, *size, f"{bill.monthly}", f"{bill.per_session}", end])
+    table(f"{found[0].offer.currency}, without VAT; each: of the sessions", columns, rows)
 
 
 @app.command(
@@ -195,7 +196,8 @@ def leftovers(
     output: OutputOption = Output.text,
 ) -> None:
     """Show what carries binder-node's labels and belongs to no inventory: it may cost money. Exits with 1 when there
-    is something. Takes nothing away: delete it in the provider's console, or write its inventory again and `destroy`.
+    is something, or an account could not be looked at. Takes nothing away: delete it in the provider's console, or
+    write its inventory again and `destroy`.
     """
     from binder_node.cli.output import document, reporting, say, table
     from binder_node.cli.run import errors
@@ -203,12 +205,15 @@ def leftovers(
 
     with errors():
         with reporting(Output.text) as report:
-            found = prices.leftovers(folder, [shop.value for shop in provider or ()], report, endpoint)
+            seen = prices.leftovers(folder, [shop.value for shop in provider or ()], report, endpoint)
+        for problem in seen.unseen:
+            say(f"not looked at: {problem}")
         if output is not Output.text:
-            document(found, output)
-        elif found:
-            table("", ["node", "kind", "name", "id", ""], [[o.node, o.kind, o.name, o.id, o.note] for o in found])
+            document(seen.found, output)
+        elif seen.found:
+            rows = [[one.node, one.kind, one.name, one.id, one.note] for one in seen.found]
+            table("", ["node", "kind", "name", "id", ""], rows)
         else:
-            say("nothing is left over")
-        if found:
+            say("nothing is left over" + (" in what was looked at" if seen.unseen else ""))
+        if seen.found or seen.unseen:
             raise typer.Exit(1)

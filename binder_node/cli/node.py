@@ -216,12 +216,15 @@ def destroy(
     everything: Annotated[
         bool, typer.Option("--all", help="Also the address and the volume, which outlive a machine.")
     ] = False,
+    bucket: Annotated[
+        bool, typer.Option("--bucket", help="Also the bucket elsewhere, with every image in it.")
+    ] = False,
     show: Annotated[bool, typer.Option("--show", help="Show what would go, and do nothing.")] = False,
     output: OutputOption = Output.text,
     pins: PinsOption = None,
 ) -> None:
-    """Take the machine away, and what was made for it. Shows what goes, and asks. The inventory and the secrets stay,
-    and so does a bucket elsewhere.
+    """Take the machine away, and what was made for it. Shows what goes and what stays, and asks. The inventory and the
+    secrets stay.
     """
     from binder_node.cli.output import document, reporting, say
     from binder_node.cli.run import confirm, errors, refuse_unasked
@@ -234,7 +237,7 @@ def destroy(
         name, keep = found.spec.name, NOTHING if everything else KEEP
         if show:
             with reporting(Output.text) as report:
-                doomed = verbs.doomed(opened.open_unseen(found), report, keep)
+                doomed = verbs.doomed(opened.open_unseen(found), report, keep, bucket=bucket)
             if output is Output.text:
                 _show_doomed(name, doomed)
             else:
@@ -245,13 +248,13 @@ def destroy(
         with locked(found.runtime, name, "destroy"):
             bare = opened.open_unseen(found)
             with reporting(Output.text) as report:
-                doomed = verbs.doomed(bare, report, keep)
+                doomed = verbs.doomed(bare, report, keep, bucket=bucket)
             _show_doomed(name, doomed)
             if not doomed.gone:
                 return
             confirm(question, name, yes)
             with reporting(Output.text) as report:
-                verbs.destroy(bare, report, keep)
+                verbs.destroy(bare, report, keep, bucket=bucket)
         say(f"{name}: gone; its inventory and secrets are still here")
 
 

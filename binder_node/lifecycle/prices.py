@@ -1,4 +1,7 @@
-"""What a node costs, what else could be had, and what is left over: looks that need no machine and no secret."""
+"""What a node costs, what else could be had, and what is left over: looks that need no machine and no secret.
+
+Loading an inventory is imported where it is needed: ``offers`` needs none, and is to be quick.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from binder_node.errors import InputError, Problem
-from binder_node.events import Event, Reporter
-from binder_node.lifecycle.opened import Opened, open_unseen
+from binder_node.events import Reporter
 from binder_node.providers import Shop, shop_for
 from binder_node.providers.base import Leftover, Provider
 from binder_node.providers.offers import Bill, Use, bill, bill_of, fitting
 from binder_node.spec.model import HetznerProvider, Spec
+
+if TYPE_CHECKING:
+    from binder_node.lifecycle.opened import Opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ def price(spec: Spec, provider: Provider, report: Reporter) -> Bill | None:
 
 def cost(opened: Opened, report: Reporter) -> Bill:
     """As :func:`price`; raises InputError where nobody knows."""
+    from binder_node.lifecycle.opened import open_unseen
     from binder_node.providers import provider_for
 
     found = price(opened.spec, provider_for(open_unseen(opened)), report)
@@ -73,39 +80,43 @@ def check_locations(shop: Shop, wanted: Wanted) -> None:
             raise InputError(Problem("", 0, "--location", f"there is no {name}", f"there are {', '.join(known)}"))
 
 
-def leftovers(folder: Path, shops: Iterable[str], report: Reporter, endpoint: str = "") -> list[Leftover]:
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What no inventory knows; ``unseen`` are inventories whose account could not be looked at, each with why."""
+
+    found: list[Leftover]
+    unseen: list[str]
+
+
+def leftovers(folder: Path, shops: Iterable[str], report: Reporter, endpoint: str = "") -> Forgotten:
     """What carries binder-node's labels and belongs to no inventory in ``folder``.
 
     Every inventory's own account is looked at; ``shops`` are kinds of provider to be asked besides, at ``endpoint``
-    or their own. An inventory that is wrong is told, and nothing of its name is taken for left over.
+    or their own. Nothing of the name of an inventory that is wrong, or has no token here, is taken for left over.
 
     Raises:
-        StepError: an account could not be looked at: what was found in others would look like all there is.
+        InputError: there is no token for one of ``shops``.
+        StepError: an account refused, or could not be reached.
     """
+    from binder_node.lifecycle.opened import open_spec, open_unseen
     from binder_node.providers import provider_for
 
     files = sorted(folder.glob("*.yaml"))
     known = {file.stem for file in files}
     found: dict[tuple[str, str], Leftover] = {}
+    unseen = []
     for file in files:
-        opened = _opened(file, report)
-        if opened is None:
+        try:
+            opened = open_spec(str(file), None)
+            labelled = provider_for(open_unseen(opened)).leftovers(report)
+        except InputError as error:
+            unseen.append(f"{file}: {error.problems[0]}")
             continue
-        for one in provider_for(open_unseen(opened)).leftovers(report):
+        for one in labelled:
             if one.node not in known or one.node == opened.spec.name:
                 found[one.kind, one.id] = one
     for kind in shops:
         for one in shop_for(kind, endpoint).labelled():
             if one.node not in known:
                 found[one.kind, one.id] = one
-    return sorted(found.values(), key=lambda one: (one.node, one.kind, one.name))
-
-
-def _opened(file: Path, report: Reporter) -> Opened | None:
-    from binder_node.lifecycle.opened import open_spec
-
-    try:
-        return open_spec(str(file), None)
-    except InputError as error:
-        report(Event("warn", "leftovers", f"{file} is wrong and was left out: {error.problems[0]}"))
-        return None
+    return Forgotten(sorted(found.values(), key=lambda one: (one.node, one.kind, one.name)), unseen)

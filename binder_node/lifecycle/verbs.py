@@ -162,7 +162,7 @@ class Doomed:
     kept: list[Change]
 
 
-def doomed(node: Node, report: Reporter, keep: frozenset[Kept] = KEEP) -> Doomed:
+def doomed(node: Node, report: Reporter, keep: frozenset[Kept] = KEEP, *, bucket: bool = False) -> Doomed:
     """A look at what :func:`destroy` would do; touches nothing.
 
     Raises:
@@ -172,16 +172,20 @@ def doomed(node: Node, report: Reporter, keep: frozenset[Kept] = KEEP) -> Doomed
     gone = provider.doomed(report, keep)
     everything = gone if keep == NOTHING else provider.doomed(report, NOTHING)
     kept = [change for change in everything if change not in gone]
-    if isinstance(node.spec.storage, S3Storage):
-        storage = node.spec.storage
-        kept.append(Change("storage", "delete", f"bucket {storage.bucket} at {storage.endpoint}"))
+    storage = node.spec.storage
+    if isinstance(storage, S3Storage):
+        what = f"bucket {storage.bucket} at {storage.endpoint}"
+        if bucket:
+            gone = [*gone, Change("storage", "delete", f"{what}, with every image in it")]
+        else:
+            kept.append(Change("storage", "delete", what))
     return Doomed(gone, kept)
 
 
-def destroy(node: Node, report: Reporter, keep: frozenset[Kept] = KEEP) -> None:
+def destroy(node: Node, report: Reporter, keep: frozenset[Kept] = KEEP, *, bucket: bool = False) -> None:
     """Walk back: the names that lead to the machine, then it and everything on it, but for ``keep``.
 
-    The inventory and its secrets stay.
+    With ``bucket`` also one that lies elsewhere. The inventory and its secrets stay.
 
     Raises:
         StepError, DeadlineError: something could not be removed; the same call goes on from there.
@@ -196,5 +200,17 @@ def destroy(node: Node, report: Reporter, keep: frozenset[Kept] = KEEP) -> None:
         left = error
     with step(report, "machine", f"destroy {node.spec.name}"):
         provider_for(node).destroy(report, keep)
+    if bucket and isinstance(node.spec.storage, S3Storage):
+        from binder_node.storage.bucket import remove
+        from binder_node.storage.stage import StorageStage
+
+        def tell(count: int) -> None:
+            report(Event("progress", "storage", f"{count} objects are gone"))
+
+        with (
+            step(report, "storage", f"remove bucket {node.spec.storage.bucket}"),
+            StorageStage(node, None).endpoint() as endpoint,
+        ):
+            remove(endpoint, tell)
     if left is not None:
         raise left

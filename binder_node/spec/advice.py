@@ -10,7 +10,7 @@ from binder_node.spec import sizing
 from binder_node.spec.keys import Key, dotted
 from binder_node.spec.model import AcmeTls, HetznerProvider, LocalProvider, NodeStorage, NoTls, Spec, SshProvider
 from binder_node.spec.quantity import shortest
-from binder_node.spec.rules import bucket_location
+from binder_node.spec.rules_hetzner import bucket_location
 from binder_node.spec.source import Source
 
 Advice = tuple[Key, str, str]

@@ -12,7 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from binder_node import hostkeys
 from binder_node.errors import InputError, Problem
-from binder_node.spec import rules, sizing
+from binder_node.spec import (
+    rules,
+    rules_hetzner,  # noqa: F401 - for the rules that it registers
+    sizing,
+)
 from binder_node.spec.keys import Key, choices, dotted, required, submodel
 from binder_node.spec.model import AGENT, HostName, Machine, Names, Spec
 from binder_node.spec.problems import nearest, place, sentences

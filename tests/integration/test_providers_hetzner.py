@@ -122,6 +122,16 @@ def test_address_and_volume_outlive_the_server_and_come_back(cloud: HetznerApi, 
     assert machine.address(machine.inspect(silent)) == address.ip
 
 
+def test_another_placement_group_is_joined_where_there_is_one(cloud: HetznerApi, node: Node) -> None:
+    """The node's own of another name hides nobody's."""
+    up(node(placement="old"))
+    with cloud.project.lock:
+        (own,) = cloud.project.placement_groups.values()
+        crowd(cloud.project, 1)
+        theirs = next(row for row in cloud.project.placement_groups.values() if row is not own)
+    assert node(placement=theirs.name).changes(node(placement=theirs.name).inspect(silent)) == []
+
+
 # The way back
 
 
@@ -434,11 +444,9 @@ def test_a_token_that_will_not_do_is_told(
         up(node())
 
 
-@pytest.mark.parametrize("kind", ["servers", "volumes", "primary_ips", "firewalls"])
+@pytest.mark.parametrize("kind", ["servers", "volumes", "primary_ips"])
 def test_a_full_quota_is_told(cloud: HetznerApi, node: Node, kind: str) -> None:
     limits = dict(cloud.project.limits)
-    if kind not in limits:
-        pytest.skip(f"the stand-in has no limit on {kind}")
     with cloud.project.lock:
         cloud.project.limits = {**limits, kind: 0}
     with pytest.raises(StepError, match="the project's limit is reached") as caught:

@@ -170,3 +170,26 @@ def test_nobody_at_the_endpoint_is_said_within_the_deadline(root: Endpoint) -> N
     with pytest.raises(DeadlineError, match="look at the bucket"):
         bucket.look(nobody)
     assert time.monotonic() - began < 15
+
+
+def test_a_bucket_goes_with_all_that_is_in_it_and_twice_is_no_error(root: Endpoint) -> None:
+    full, other = replace(root, bucket="full"), replace(root, bucket="other")
+    server, counts = client(full), list[int]()
+    for endpoint in (full, other):
+        bucket.make(endpoint)
+    for number in range(1005):
+        server.put_object(bucket_name="full", object_name=f"docker/{number}", data=io.BytesIO(b"x"), length=1)
+    server.put_object(bucket_name="other", object_name="stays", data=io.BytesIO(b"x"), length=1)
+    bucket.remove(full, counts.append)
+    bucket.remove(full, counts.append)
+    assert counts == [1000, 1005]
+    assert not server.bucket_exists(bucket_name="full")
+    assert [one.object_name for one in server.list_objects(bucket_name="other")] == ["stays"]
+
+
+def test_a_key_that_may_not_removes_nothing(root: Endpoint) -> None:
+    full = replace(root, bucket="guarded")
+    bucket.make(full)
+    with pytest.raises(StepError, match="InvalidAccessKeyId"):
+        bucket.remove(replace(full, access_key="nobody"), lambda _: None)
+    assert client(full).bucket_exists(bucket_name="guarded")

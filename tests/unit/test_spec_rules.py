@@ -233,6 +233,31 @@ def test_an_operators_key_may_be_elsewhere_but_must_be_one(say: Say, tmp_path: P
     ]
 
 
+def test_a_bucket_at_hetzner_is_in_the_servers_network_zone(say: Say) -> None:
+    bucket = 'storage: {kind: s3, endpoint: "https://nbg1.your-objectstorage.com", bucket: bids-registry}'
+    assert say("provider: {kind: hetzner, types: [ccx63], locations: [nbg1, hel1]}", bucket) == []
+    assert say("provider: {kind: hetzner, types: [ccx63], locations: [nbg1, ash]}", bucket) == [
+        "2: provider.locations[1]: ash is in us-east, the bucket's nbg1 in eu-central; "
+        "write fsn1 or nbg1 or hel1, or take a bucket there"
+    ]
+    # A bucket elsewhere is the operator's own business, and so is a location that is newer than this.
+    elsewhere = 'storage: {kind: s3, endpoint: "https://s3.example.net", bucket: bids-registry}'
+    assert say("provider: {kind: hetzner, types: [ccx63], locations: [ash]}", elsewhere) == []
+    assert say("provider: {kind: hetzner, types: [ccx63], locations: [mars1]}", bucket) == []
+
+
+@pytest.mark.parametrize("size", ["9G", "11T", "10500M"])
+def test_a_volume_has_a_size_that_hetzner_makes(say: Say, size: str) -> None:
+    said = say(f"provider: {{kind: hetzner, types: [ccx63], volume: {size}}}")
+    assert f"2: provider.volume: {size} is no size of a volume; write whole GB from 10G to 10T, like 500G" in said
+
+
+def test_a_fresh_servers_ssh_is_at_22(say: Say) -> None:
+    assert say("provider: {kind: hetzner, types: [ccx63]}", "ssh: {port: 2222}") == [
+        "7: ssh.port: a fresh server's sshd listens at 22, not at 2222; write 22, or remove the line"
+    ]
+
+
 def test_files_must_be_there(say: Say, tmp_path: Path) -> None:
     assert say("tls: {mode: files, certificate: c.pem, key: k.pem}", "binderhub: {values: [v.yaml]}") == [
         f"5: tls.certificate: there is no file {tmp_path}/c.pem; "

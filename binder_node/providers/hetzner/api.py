@@ -1,41 +1,32 @@
-"""What is asked of the API, one method a question. Nothing here decides."""
+"""What is ordered from the API, one method an order. Nothing here decides."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from binder_node.errors import DeadlineError, StepError
 from binder_node.events import Event, Reporter
 from binder_node.providers.hetzner import convert
-from binder_node.providers.hetzner.market import Market, market
+from binder_node.providers.hetzner.looks import Looks, reason_of
 from binder_node.providers.hetzner.model import (
-    Address,
     Firewall,
-    Key,
-    Project,
     Rule,
     Server,
     Thing,
     Volume,
     labels,
     of_node,
-    selector,
 )
 from binder_node.providers.hetzner.transport import (
     IN_USE,
     LATER,
     UNCERTAIN,
     ActionFailed,
-    Patience,
     Refused,
-    Transport,
     explain,
 )
-from binder_node.secrets.masked import Masked
 
 if TYPE_CHECKING:
     from hcloud.actions import BoundAction
@@ -43,94 +34,8 @@ if TYPE_CHECKING:
 STAGE = "machine"
 
 
-class Api:
-    """One project at Hetzner, for the node ``name``; its methods raise StepError and DeadlineError."""
-
-    def __init__(self, name: str, endpoint: str, token: Masked, patience: Patience | None = None) -> None:
-        self.name, self.patience = name, patience or Patience()
-        self.transport = Transport(name, endpoint, token, self.patience)
-        self.client = self.transport.client
-
-    # Looking
-
-    def look(self, placement: str = "") -> Project:
-        """What carries the node's labels, and what has its name where nothing does; some requests at once."""
-        ours = self._all({kind: {"selector": selector(self.name)} for kind in self._lists()})
-        names = {kind: placement if kind == "groups" else self.name for kind in ours}
-        named = self._all({kind: {"name": name} for kind, name in names.items() if name and not ours[kind]})
-        project = Project(**{kind: (*found, *named.get(kind, ())) for kind, found in ours.items()})
-        server = of_node(project.servers, self.name)
-        if server is None or server.status == "running":
-            return project
-        found = replace(server, failed=": ".join(self._failure(server) or ()))
-        return replace(project, servers=tuple(found if one == server else one for one in project.servers))
-
-    def everything(self) -> Project:
-        """What carries the labels of any node."""
-        return Project(**self._all({kind: {"selector": selector()} for kind in self._lists()}))
-
-    def _all(self, asked: dict[str, dict[str, str]]) -> dict[str, Any]:
-        """Lists of several kinds at once, each with its own filters."""
-        with ThreadPoolExecutor(len(asked) or 1) as pool:
-            lists = {kind: pool.submit(self._list, kind, **filters) for kind, filters in asked.items()}
-            return {kind: tuple(found.result()) for kind, found in lists.items()}
-
-    def _lists(self) -> dict[str, tuple[Any, Callable[[Any], Any], str]]:
-        client = self.client
-        return {
-            "servers": (client.servers, convert.server, "servers"),
-            "keys": (client.ssh_keys, convert.key, "ssh keys"),
-            "firewalls": (client.firewalls, convert.firewall, "firewalls"),
-            "groups": (client.placement_groups, convert.group, "placement groups"),
-            "addresses": (client.primary_ips, convert.address, "primary IPs"),
-            "volumes": (client.volumes, convert.volume, "volumes"),
-        }
-
-    def _list(self, kind: str, *, name: str = "", selector: str = "") -> list[Any]:
-        client, plain, words = self._lists()[kind]
-
-        def ask() -> list[Any]:
-            if not name:
-                return list(client.get_all(label_selector=selector))
-            one = client.get_by_name(name)  # a name is unique
-            return [] if one is None else [one]
-
-        found = [plain(one) for one in self.transport.call(f"list {words}", ask)]
-        # IPv6 addresses are primary IPs too.
-        return [one for one in found if not (isinstance(one, Address) and ":" in one.ip)]
-
-    def _failure(self, server: Server) -> tuple[str, str] | None:
-        """Code and message of the server's failed creation; None where it did not fail."""
-        from hcloud.servers import Server as Reference
-
-        one = Reference(id=server.id)
-        step = f"look at server {server.name}"
-        actions = self.transport.call(step, lambda: self.client.servers.get_actions(one, status=["error"]))
-        failed = (action.data_model for action in actions)
-        return next((_reason(action.error) for action in failed if action.command == "create_server"), None)
-
-    def market(self) -> Market:
-        """Types, prices and locations as they are now."""
-        ask = self.transport.call
-        with ThreadPoolExecutor(3) as pool:
-            types = pool.submit(ask, "list server types", self.client.server_types.get_all)
-            prices = pool.submit(ask, "ask for prices", lambda: self.client.request(method="GET", url="/pricing"))
-            places = pool.submit(ask, "list locations", self.client.locations.get_all)
-            zones = {str(one.data_model.name): str(one.data_model.network_zone) for one in places.result()}
-            rows = [convert.type_row(one) for one in types.result()]
-            return market(rows, prices.result()["pricing"], zones)
-
-    def server(self, number: int) -> Server | None:
-        """The server as it is; None when it is gone."""
-        step = f"look at server {self.name}"
-        try:
-            return convert.server(self.transport.call(step, lambda: self.client.servers.get_by_id(number)))
-        except Refused as error:
-            if error.code != "not_found":
-                raise
-            return None
-
-    # Making
+class Api(Looks):
+    """What changes a project; its methods raise StepError and DeadlineError."""
 
     def create_key(self, public_key: str) -> None:
         self.transport.create(
@@ -161,7 +66,7 @@ class Api:
                     labels=labels(self.name),
                 ).placement_group
             ),
-            lambda: next(iter(self._list("groups", name=group)), None),
+            lambda: next(iter(self.listed("groups", name=group)), None),
         )
 
     def create_server(self, request: dict[str, Any]) -> tuple[Server, list[BoundAction]]:
@@ -204,7 +109,7 @@ class Api:
 
     def _named(self, kind: str) -> Any:
         """The thing of the node's name, where it is the node's own."""
-        return of_node(self._list(kind, name=self.name), self.name)
+        return of_node(self.listed(kind, name=self.name), self.name)
 
     # Changing
 
@@ -332,7 +237,7 @@ class Api:
         while True:
             raw = current.data_model
             if raw.status == "error":
-                raise explain(self.name, what, *_reason(raw.error), kind=ActionFailed)
+                raise explain(self.name, what, *reason_of(raw.error), kind=ActionFailed)
             if raw.status == "success":
                 return
             if time.monotonic() - began > self.patience.action:
@@ -359,7 +264,7 @@ class Api:
                 raise StepError(self.name, f"wait for server {self.name}", "it is gone", "run the same command again")
             if server.status == "running" and not server.locked:
                 return server
-            if failed := self._failure(server):
+            if failed := self.failure(server):
                 raise explain(self.name, f"create server {self.name}", *failed, kind=ActionFailed)
             if time.monotonic() - began > self.patience.action:
                 last = f"it is {server.status}{', locked' if server.locked else ''}"
@@ -387,11 +292,3 @@ def _rule(rule: Rule) -> Any:
         port=rule.port or None,
         description=rule.description or None,
     )
-
-
-def _reason(error: Any) -> tuple[str, str]:
-    """Code and message of a failed action."""
-    return (str(error["code"]), str(error["message"])) if error else ("unknown", "the action failed")
-
-
-__all__ = ["Api", "Key", "Patience"]

@@ -162,8 +162,11 @@ class HetznerMachine:
         project = self.api.look(hetzner(spec).placement)
         for one in doomed(spec, project, keep):
             report(Event("progress", self.name, f"delete {one.what}"))
-            if one.kind == "server":
-                remote.disconnect(self._access(getattr(one.thing, "ip", "")))
+            if isinstance(one.thing, Server):
+                remote.disconnect(self._access(one.thing.ip))
+                if one.thing.status == "deleting":
+                    self.api.wait_gone(one.thing.id)
+                    continue
             self.api.delete(one.kind, one.thing)
         for name in ("login_key", "known_hosts", "ssh_config", "control"):
             (self.node.runtime / name).unlink(missing_ok=True)

@@ -52,10 +52,9 @@ xfs_growfs "$state" >/dev/null
 
 def mounted(access: Access, device: str, state: Path) -> bool:
     """Whether ``device`` is what is mounted at ``state``, and will be after a boot."""
-    look = (
-        f'[ "$(findmnt -no SOURCE {shlex.quote(str(state))})" = "$(readlink -f {shlex.quote(device)})" ] '
-        f'&& grep -q " {state} xfs " /etc/fstab'
-    )
+    path, source = shlex.quote(str(state)), shlex.quote(device)
+    at_boot = f"grep -qF {shlex.quote(f' {state} xfs ')} /etc/fstab"
+    look = f'[ "$(findmnt -no SOURCE {path})" = "$(readlink -f {source})" ] && {at_boot}'
     return remote.run(access, look, check=False).code == 0
 
 
