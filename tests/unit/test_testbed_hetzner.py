@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
+from binder_node.errors import StepError
+from binder_node.providers.userdata import user_data
+from binder_node.secrets.generate import generate
 from tests.testbed.hetzner.catalogue import Catalogue
 from tests.testbed.hetzner.errors import ApiError
 from tests.testbed.hetzner.faults import Fault, Faults
+from tests.testbed.hetzner.machines import Wanted
+from tests.testbed.hetzner.nspawn import seed_of
 from tests.testbed.hetzner.query import check_labels, ordered, page_of, parse_selector, selected
+from tests.unit.host_samples import sample_spec
 
 OURS = {"binder-node/node": "bids", "managed-by": "binder-node"}
 
@@ -122,3 +129,20 @@ def test_a_switch_hits_those_that_it_is_for_and_no_more() -> None:
         True,
         False,
     ]
+
+
+def test_the_user_data_and_the_keys_of_the_api_meet_in_one_seed(tmp_path: Path) -> None:
+    secrets = generate()
+    ours = user_data(sample_spec(ssh={"user": "debian"}), secrets)
+    seed = seed_of(Wanted(1, "bids", "192.0.2.1", 40, "debian-12", ours, ("ssh-ed25519 AAAA ada",)), tmp_path)
+    assert seed["ssh_keys"]["ed25519_public"] == secrets.host_key_public
+    assert {row["name"]: row["ssh_authorized_keys"] for row in seed["users"]} == {
+        "debian": [secrets.login_key_public],
+        "root": ["ssh-ed25519 AAAA ada"],
+    }
+    bare = seed_of(Wanted(1, "bids", "192.0.2.1", 40, "debian-12", ""), tmp_path)
+    assert bare["hostname"] == "bids"
+    assert bare["ssh_keys"]["ed25519_public"].startswith("ssh-ed25519 ")  # as sshd makes one itself
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(StepError, match="cloud-config"):
+        seed_of(Wanted(1, "bids", "192.0.2.1", 40, "debian-12", "#!/bin/sh\n"), tmp_path)

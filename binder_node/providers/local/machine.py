@@ -11,9 +11,9 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from binder_node.errors import DeadlineError, StepError
-from binder_node.node import Node
 from binder_node.providers.local import cgroups
 from binder_node.providers.local.plan import (
     MACHINE_LINKS,
@@ -27,7 +27,6 @@ from binder_node.providers.local.plan import (
     nspawn_argv,
     seed_files,
 )
-from binder_node.providers.userdata import document
 from binder_node.spec.model import Spec
 
 STOP_SECONDS = 20
@@ -147,8 +146,8 @@ def make_disk(spec: Spec, folders: Folders) -> None:
     call(spec.name, "mount the disk", "mount", "-o", "loop", str(folders.image), str(folders.disk))
 
 
-def make_root(spec: Spec, folders: Folders, lower: Path, node: Node) -> None:
-    """The overlay over the cached root, with the machine's own files in it.
+def mount_root(spec: Spec, folders: Folders, lower: Path) -> None:
+    """The overlay over the cached root.
 
     Raises:
         StepError: the root that the machine was made from is no longer in the cache.
@@ -163,11 +162,14 @@ def make_root(spec: Spec, folders: Folders, lower: Path, node: Node) -> None:
     if not is_mounted(folders.root):
         options = f"lowerdir={folders.lower},upperdir={folders.upper},workdir={folders.work}"
         call(spec.name, "mount the root", "mount", "-t", "overlay", "binder-node", "-o", options, str(folders.root))
-    seed = document(spec, node.secrets)
-    files = {**machine_files(spec), **seed_files(seed)}
+
+
+def fill_root(spec: Spec, folders: Folders, seed: dict[str, Any] | None) -> None:
+    """The machine's own files, and those of its user-data ``seed``; None: it has had that."""
+    files = {**machine_files(spec), **(seed_files(seed) if seed else {})}
     for relative, (text, mode) in files.items():
         _place(folders.root / relative, text, mode)
-    for user in seed["users"]:
+    for user in seed["users"] if seed else []:
         if user["name"] != "root":
             _ensure_user(spec, folders.root, user["name"], user["shell"])
     for relative, target in MACHINE_LINKS.items():

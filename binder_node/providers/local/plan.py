@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,11 @@ def mmdebstrap_argv(suite: str, target: Path) -> list[str]:
 
 def bridge_name(spec: Spec) -> str:
     """The bridge that machines of one network share; found by the network, not by the node."""
-    provider = local(spec)
-    return BRIDGE_PREFIX + hashlib.sha256(str(provider.network).encode()).hexdigest()[:8]
+    return network_bridge(local(spec).network)
+
+
+def network_bridge(network: IPv4Network) -> str:
+    return BRIDGE_PREFIX + hashlib.sha256(str(network).encode()).hexdigest()[:8]
 
 
 def gateway(spec: Spec) -> str:

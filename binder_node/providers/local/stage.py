@@ -17,6 +17,7 @@ from binder_node.providers.local import machine
 from binder_node.providers.local.plan import Folders, bridge_name, local
 from binder_node.providers.local.roots import ensure_root, root_of
 from binder_node.providers.offers import Offer, Tariff, stated_offer, stated_tariff
+from binder_node.providers.userdata import document
 
 SSH_SECONDS = 60
 
@@ -109,7 +110,8 @@ class LocalMachine:
         folders.base.mkdir(mode=0o700, parents=True, exist_ok=True)
         machine.ensure_bridge(spec)
         machine.make_disk(spec, folders)
-        machine.make_root(spec, folders, lower, self.node)
+        machine.mount_root(spec, folders, lower)
+        machine.fill_root(spec, folders, document(spec, self.node.secrets))
         access = self._access()
         self._write(access)
         report(Event("progress", self.name, "boot"))

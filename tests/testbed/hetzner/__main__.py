@@ -11,9 +11,13 @@ import signal
 import sys
 import threading
 from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
 
 from binder_node.errors import BinderNodeError
 from tests.testbed.hetzner.contract import Contract, document_path
+from tests.testbed.hetzner.machines import Machines, NoMachines
+from tests.testbed.hetzner.nspawn import NspawnMachines
 from tests.testbed.hetzner.server import NETWORK, HetznerApi
 
 
@@ -22,6 +26,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0: a free one")
     parser.add_argument("--network", type=IPv4Network, default=NETWORK, help="where servers get their addresses from")
     parser.add_argument("--pace", type=float, default=1.0, help="how slow actions are; 0: no time at all")
+    parser.add_argument(
+        "--machines", type=Path, metavar="FOLDER", help="boot servers as machines; their files go there"
+    )
     parser.add_argument("--strict", action="store_true", help="judge every answer by the OpenAPI document")
     asked = parser.parse_args(argv)
     contract = None
@@ -34,7 +41,9 @@ def main(argv: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     try:
-        with HetznerApi(network=asked.network, pace=asked.pace, contract=contract, port=asked.port) as cloud:
+        machines: Machines = NspawnMachines(asked.network, asked.machines) if asked.machines else NoMachines()
+        how: dict[str, Any] = {"network": asked.network, "machines": machines, "pace": asked.pace, "contract": contract}
+        with HetznerApi(**how, port=asked.port) as cloud:
             told = {"endpoint": cloud.endpoint, "token": cloud.token, "read_token": cloud.read_token}
             print(json.dumps({**told, "admin": cloud.admin}), flush=True)
             ended.wait()

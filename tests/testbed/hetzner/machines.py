@@ -35,6 +35,10 @@ class Machines(Protocol):
 
     def remove(self, server: int) -> None: ...
 
+    def create(self, volume: int, size: int, format_: str | None) -> None:
+        """A fresh volume of ``size`` GB; one that is attached unmade is made then, empty."""
+        ...
+
     def attach(self, server: int, volume: int, size: int, format_: str | None) -> None: ...
 
     def detach(self, server: int, volume: int) -> None: ...
@@ -61,6 +65,9 @@ class NoMachines:
 
     def remove(self, server: int) -> None:
         del server
+
+    def create(self, volume: int, size: int, format_: str | None) -> None:
+        del volume, size, format_
 
     def attach(self, server: int, volume: int, size: int, format_: str | None) -> None:
         del server, volume, size, format_

@@ -77,7 +77,10 @@ def create(call: Call) -> Answer:
     def ready() -> None:
         made.status = "available"
 
-    action = project.action("create_volume", ("volume", made.id), effect=ready, undo=ready)
+    def work() -> None:
+        project.machines.create(made.id, made.size, made.format)
+
+    action = project.action("create_volume", ("volume", made.id), work=work, effect=ready, undo=ready)
     then = [power.attach(project, made, server, after=action)] if server else []
     answer = {"volume": render.volume(project, made), "action": action.json()}
     return Answer(201, {**answer, "next_actions": [row.json() for row in then]})

@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from binder_node.errors import BinderNodeError, InputError, Problem
+from binder_node.providers.local.plan import network_bridge
 from binder_node.spec.model import LocalProvider
 from tests.testbed.images import recipes
 from tests.testbed.world import content
@@ -30,6 +32,12 @@ def world_of(inventory: Path) -> World:
         raise InputError(Problem(str(inventory), 0, "provider.kind", spec.provider.kind, "the testbed's are local"))
     network = spec.provider.network
     return World(spec.name, bridge_name(spec), str(network[HOST_PART]), network.prefixlen, str(network[1]))
+
+
+def world_in(network: IPv4Network) -> World:
+    """The world in a network that a stand-in of a cloud has made; named after it."""
+    name = str(network.network_address).replace(".", "-")
+    return World(name, network_bridge(network), str(network[HOST_PART]), network.prefixlen, str(network[1]))
 
 
 def registry_binary() -> Path:
@@ -52,14 +60,16 @@ def main(argv: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     for name, text in {"up": "bring it up", "down": "take it down", "repo": "put a folder on a branch"}.items():
         verb = verbs.add_parser(name, help=text)
-        verb.add_argument("--spec", type=Path, required=True, help="the node's inventory")
+        where = verb.add_mutually_exclusive_group(required=True)
+        where.add_argument("--spec", type=Path, help="the node's inventory, where it is a local one")
+        where.add_argument("--network", type=IPv4Network, help="the network of a cloud's stand-in")
         if name == "repo":
             verb.add_argument("name")
             verb.add_argument("folder", type=Path)
             verb.add_argument("--branch", default="main")
     asked = parser.parse_args(argv)
     try:
-        world = world_of(asked.spec)
+        world = world_of(asked.spec) if asked.spec else world_in(asked.network)
         if asked.verb == "up":
             storage = content.registry_storage(lambda line: print(line, file=sys.stderr, flush=True))
             world.up(registry_binary(), storage, content.repositories())
