@@ -11,6 +11,7 @@ import typer
 from binder_node.cli.options import NodeArgument, Output, OutputOption
 
 if TYPE_CHECKING:
+    from binder_node.providers import Shop
     from binder_node.providers.offers import Bill
 
 app = typer.Typer()
@@ -95,9 +96,17 @@ def cost(node: NodeArgument, output: OutputOption = Output.text) -> None:
 @app.command(
     rich_help_panel=PANEL,
     epilog="Examples:  binder-node offers --sessions 300 --max-price 350   ·   "
-    "binder-node offers --sessions 60 --location nbg1 --stored 2T -o json",
+    "binder-node offers --sessions 60 --location nbg1 --stored 2T -o json   ·   binder-node offers bids",
 )
 def offers(
+    node: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NODE]",
+            help="A node whose provider, API and token are asked, whatever its kind. Default: --provider.",
+            show_default=False,
+        ),
+    ] = None,
     sessions: Annotated[int, typer.Option(help="Sessions at once that the node is to take.", min=0)] = 0,
     max_price: Annotated[
         float | None, typer.Option(help="What a month may cost, without VAT.", min=0, show_default=False)
@@ -125,7 +134,7 @@ def offers(
 
     with errors():
         wanted = _wanted(sessions, max_price, arch, tuple(location or ()), volume, stored, traffic)
-        shop = shop_for(provider.value, endpoint)
+        shop = _shop(node) if node else shop_for(provider.value, endpoint)
         prices.check_locations(shop, wanted)
         found = prices.offers(shop, wanted)
         if output is not Output.text:
@@ -134,6 +143,14 @@ def offers(
             _show(found)
         if not found and output is Output.text:
             say("nothing fits; ask for fewer sessions, or let it cost more")
+
+
+def _shop(node: str) -> Shop:
+    from binder_node.cli.output import reporting
+    from binder_node.lifecycle import opened, prices
+
+    with reporting(Output.text) as report:
+        return prices.shop_of(opened.open_spec(node, None), report)
 
 
 def _wanted(

@@ -63,6 +63,20 @@ def above_limit(spec: Spec, found: Bill) -> Decimal | None:
     return limit if limit is not None and found.fixed > limit else None
 
 
+def shop_of(opened: Opened, report: Reporter) -> Shop:
+    """What the node's own provider offers, at the prices that it or the inventory tells.
+
+    Raises:
+        StepError: its API refused, or cannot be reached.
+    """
+    from binder_node.lifecycle.opened import open_unseen
+    from binder_node.providers import provider_for
+
+    provider = provider_for(open_unseen(opened))
+    tariff = provider.tariff(report)
+    return Shop(provider.offers(report), lambda _: tariff, lambda: provider.leftovers(report))
+
+
 def offers(shop: Shop, wanted: Wanted) -> list[Bill]:
     """The offers that fit, each as the bill of a month, the cheapest first."""
     now = datetime.now(UTC).date()

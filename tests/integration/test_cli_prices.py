@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -94,16 +94,37 @@ def test_offers_for_300_sessions_below_350_euros(cloud: HetznerApi) -> None:
     assert "nothing fits" in run(*asked[:-1], "100").stderr
 
 
+def test_offers_of_a_nodes_own_provider(cloud: HetznerApi, home: Path) -> None:
+    asked = ("--sessions", "300", "--location", "nbg1")
+    assert parsed("offers", "bids", *asked) == parsed("offers", "--endpoint", cloud.endpoint, *asked)
+    text = (home / "inventories/bids.yaml").read_text().replace("cost: {", "cost: {address: 2, ")
+    (home / "inventories/bids.yaml").write_text(text)
+    assert parsed("offers", "bids", *asked)[0]["monthly"] == "290.49"
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+    (home / "inventories/mine.yaml").write_text(
+        f"name: mine\nprovider: {{kind: ssh, address: 192.0.2.7, host_key: {key}}}\n"
+        "machine: {cpus: 24, memory: 96G, disk: 960G}\nnames: {binder: mine.example.org}\n"
+        "tls: {mode: none}\nstorage: {kind: node}\ncost: {machine: 90, currency: USD}\n"
+    )
+    (mine,) = parsed("offers", "mine")
+    assert (mine["monthly"], mine["currency"], mine["offer"]["provider"]) == ("90.00", "USD", "ssh")
+    assert parsed("cost", "mine")["monthly"] == "90.00"
+    assert "USD" in run("cost", "mine").stderr
+
+
 def test_offers_in_a_process_of_their_own_take_less_than_two_seconds(cloud: HetznerApi) -> None:
+    """Of processor time, and three requests at once: on a computer that has nothing else to do that is all."""
     code = "from binder_node.cli.main import run; run()"
     asked = ["offers", "--endpoint", cloud.endpoint, "--sessions", "300", "-o", "json"]
     seconds = []
-    for _ in range(3):  # the best of three: others work on this computer too
-        began = time.monotonic()
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run([sys.executable, "-c", code, *asked], capture_output=True, text=True, check=True)
-        seconds.append(time.monotonic() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert len(json.loads(done.stdout)) == 6
     assert min(seconds) < 2
+    assert len(cloud.calls()) == 9
 
 
 def test_offers_leave_out_what_cannot_be_ordered(cloud: HetznerApi) -> None:

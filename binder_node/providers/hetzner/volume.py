@@ -45,7 +45,9 @@ line="UUID=$uuid $state xfs defaults,nofail,x-systemd.device-timeout=120 0 0"
 grep -qxF "$line" /etc/fstab || {{ sed -i "\\\\# $state #d" /etc/fstab; echo "$line" >> /etc/fstab; }}
 systemctl daemon-reload
 mountpoint -q "$state" || mount "$state"
-[ "$(findmnt -no UUID "$state")" = "$uuid" ] || {{ echo "another disk is mounted at $state" >&2; exit 1; }}
+if [ "$(mountpoint -d "$state")" != "$(mountpoint -x "$device")" ]; then
+  echo "another disk is mounted at $state" >&2; exit 1
+fi
 xfs_growfs "$state" >/dev/null
 """
 
@@ -54,7 +56,7 @@ def mounted(access: Access, device: str, state: Path) -> bool:
     """Whether ``device`` is what is mounted at ``state``, and will be after a boot."""
     path, source = shlex.quote(str(state)), shlex.quote(device)
     at_boot = f"grep -qF {shlex.quote(f' {state} xfs ')} /etc/fstab"
-    look = f'[ "$(findmnt -no SOURCE {path})" = "$(readlink -f {source})" ] && {at_boot}'
+    look = f'[ "$(mountpoint -d {path})" = "$(mountpoint -x {source})" ] && {at_boot}'
     return remote.run(access, look, check=False).code == 0
 
 
