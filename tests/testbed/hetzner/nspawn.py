@@ -33,10 +33,13 @@ LIVE_SECONDS = 0.3  # an init that cannot run has ended by then
 SHUTDOWN_SECONDS = 20
 HALT = signal.SIGRTMIN + 3  # what systemd takes for "halt" (systemd(1))
 
+# The local provider binds its state folder there: not where a node's state is to be, which is a plain folder here.
+ELSEWHERE = "/var/lib/testbed"
+
 INVENTORY = """\
 name: {name}
 provider: {{kind: local, suite: {suite}, network: {network}, address: {address}}}
-machine: {{cpus: 2, memory: 12G, disk: {disk}G}}
+machine: {{cpus: 2, memory: 12G, disk: {disk}G, state: {state}}}
 names: {{binder: {name}.test}}
 tls: {{mode: none}}
 storage: {{kind: node}}
@@ -46,6 +49,14 @@ storage: {{kind: node}}
 def hetzner_links(volume: int) -> Sequence[str]:
     """A volume's names below ``/dev/disk/by-id``."""
     return [f"scsi-0HC_Volume_{volume}"]
+
+
+class Whole(Folders):
+    """A machine whose root is a plain folder of its disk, as a server's is: overlays of containers work on it."""
+
+    @property
+    def root(self) -> Path:
+        return self.disk / "root"
 
 
 @dataclass
@@ -79,13 +90,12 @@ class NspawnMachines:
             if machine.supervisor(folders) is not None:
                 return
             seed = None if self._seeded(folders).exists() else seed_of(wanted, self.folder)
-            lower = folders.lower.readlink() if folders.lower.is_symlink() else None
-            lower = lower or ensure_root(cache_folder(), local(spec).suite, silent)
+            lower = ensure_root(cache_folder(), local(spec).suite, silent)
             folders.base.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._lock:
                 machine.ensure_bridge(spec)
             machine.make_disk(spec, folders)
-            machine.mount_root(spec, folders, lower)
+            copy_root(spec, folders, lower)
             machine.fill_root(spec, folders, seed)
             self._seeded(folders).touch()
             self._plugged[wanted.id] = {number for number, _ in wanted.volumes}
@@ -179,6 +189,7 @@ class NspawnMachines:
             network=self.network,
             address=wanted.address,
             disk=wanted.disk,
+            state=ELSEWHERE,
         )
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.folder / f"{name}.yaml"
@@ -186,7 +197,7 @@ class NspawnMachines:
         return load(path)
 
     def _folders(self, server: int) -> Folders:
-        return Folders(self.folder / f"server-{server}")
+        return Whole(self.folder / f"server-{server}")
 
     def _seeded(self, folders: Folders) -> Path:
         """There when the machine has had its user-data: cloud-init takes it at the first boot only."""
@@ -232,6 +243,16 @@ class NspawnMachines:
         volumes.write_generator(folders.root, found)
         if pid := machine.supervisor(folders):
             volumes.run_generator(pid)
+
+
+def copy_root(spec: Spec, folders: Folders, lower: Path) -> None:
+    """The machine's root, from the cached one; whole or not at all."""
+    folders.state.mkdir(exist_ok=True)
+    if not folders.root.is_dir():
+        scratch = folders.disk / "root.part"
+        shutil.rmtree(scratch, ignore_errors=True)
+        machine.call(spec.name, "copy the root", "cp", "--archive", str(lower), str(scratch))
+        scratch.rename(folders.root)
 
 
 def seed_of(wanted: Wanted, folder: Path) -> dict[str, Any]:
