@@ -90,7 +90,7 @@ def test_every_secret_that_can_be_is_rotated_and_in_force_after_one_up(home: Hom
     fresh = home.new_repository("after-rotation", {"Dockerfile": DOCKERFILE.format(word="after")})
     assert home.launch(fresh, "--run", "print('built')").ok().last["data"]["output"] == "built\n"
     removed = home.ssh("k3s crictl rmi $(k3s crictl images | awk '/after-2drotation/ {print $3}' | sort -u)")
-    assert "after-2drotation" in removed
+    assert removed.strip()
     assert home.launch(fresh, "--run", "print('pulled')").ok().last["data"]["output"] == "pulled\n"
     assert "Successfully pulled image" in home.ssh("k3s kubectl get events -n binder | grep after-2drotation")
     # What was built before is there still: bucket and registry are the same.
