@@ -62,7 +62,9 @@ class HostStage:
         done = remote.run(access, script, timeout=LOOK_SECONDS, input=ask, check=False)
         if done.code != 0:
             last = (done.stderr.strip().splitlines() or [f"exit status {done.code}"])[-1]
-            raise StepError(access.name, "look at the machine", last, "it needs python3, and sudo without a password")
+            sudo = f", and sudo without a password: {remote.let_become_root(access.user)}"
+            remedy = f"it needs python3{'' if access.user == 'root' else sudo}"
+            raise StepError(access.name, "look at the machine", last, remedy)
         seen = observe.answer(done.stdout)
         self._check_disk(seen, report)
         for warning in self._sizes(seen):

@@ -72,6 +72,10 @@ class FoundMachine:
         self.disks[name] = loop
         return f"/dev/disk/by-id/scsi-0{name}"
 
+    def blank(self, name: str) -> None:
+        """The disk as it was when it was new."""
+        subprocess.run(["blkdiscard", "--force", self.disks[name]], check=True)
+
     def plug(self, name: str) -> None:
         """What udev does when a disk comes: a node and a link. A container has no udev."""
         loop = self.disks[name]
