@@ -246,6 +246,11 @@ def knock(access: Access, command: str, timeout: float = 5) -> tuple[str, str]:
     return f"port {access.port} answers, the login fails: {last}", ""
 
 
+def let_become_root(user: str) -> str:
+    """What an operator does where sudo wants a password: nobody is there to type it."""
+    return f"run there, once: echo '{user} ALL=(ALL) NOPASSWD:ALL' | sudo tee /etc/sudoers.d/90-binder-node"
+
+
 def answers(access: Access, timeout: float = 5) -> bool:
     """Whether the machine lets us in now, with the right host key.
 

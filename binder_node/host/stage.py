@@ -12,8 +12,9 @@ from binder_node.changes import Change
 from binder_node.errors import DeadlineError, StepError
 from binder_node.events import Event, Reporter
 from binder_node.host import observe
+from binder_node.host.devices import disks, verdict
 from binder_node.host.diff import STAGE, Todo, todo
-from binder_node.host.disk import FIND_UNIT, data_disk, disks, verdict
+from binder_node.host.disk import FIND_UNIT, data_disk
 from binder_node.host.logs import UNITS as LOGS
 from binder_node.host.observe import Seen
 from binder_node.host.operations import UNITS, WAIT, operations
@@ -61,9 +62,11 @@ class HostStage:
         done = remote.run(access, script, timeout=LOOK_SECONDS, input=ask, check=False)
         if done.code != 0:
             last = (done.stderr.strip().splitlines() or [f"exit status {done.code}"])[-1]
-            raise StepError(access.name, "look at the machine", last, "it needs python3, and sudo without a password")
+            sudo = f", and sudo without a password: {remote.let_become_root(access.user)}"
+            remedy = f"it needs python3{'' if access.user == 'root' else sudo}"
+            raise StepError(access.name, "look at the machine", last, remedy)
         seen = observe.answer(done.stdout)
-        self._check_disk(seen)
+        self._check_disk(seen, report)
         for warning in self._sizes(seen):
             report(Event("warn", self.name, warning))
         return seen
@@ -93,7 +96,7 @@ class HostStage:
             raise StepError(self.node.spec.name, "reach the machine", "there is none yet", "run `binder-node up` first")
         return self.access
 
-    def _check_disk(self, seen: Seen) -> None:
+    def _check_disk(self, seen: Seen, report: Reporter) -> None:
         """Before anything is done: no part of a node is made beside the disk that it belongs on."""
         wanted = data_disk(self.node.spec, self.node.erase_disk)
         if wanted is None and FIND_UNIT in seen.manifest.get("units", []):
@@ -104,6 +107,11 @@ class HostStage:
         found = verdict(wanted, disks(seen.disks))
         if found.todo == "refuse":
             raise StepError(self.node.spec.name, "take the data disk", found.why, found.remedy)
+        if wanted.erase and found.todo in ("mount", "nothing"):
+            # The same command again, or one out of a shell's history: what a node keeps is not lost to that.
+            report(
+                Event("warn", self.name, f"--erase-disk {wanted.erase}: it is this node's already; nothing is erased")
+            )
         if found.todo != "nothing" and found.device is not None:
             # What will be there, not the root disk that the folder lies on as yet.
             seen.machine["disk"] = found.device.size

@@ -87,9 +87,9 @@ def plan(node: Node, report: Reporter) -> Plan:
 def _later(
     node: Node, provider: Provider, machine: Inspected, access: Access | None, report: Reporter
 ) -> list[Inspected]:
-    ready = access is not None and not machine.changes
+    """What comes after the machine. One that lets us in is looked at, whatever it lacks itself."""
     stages = later_stages(node, access, provider.address(machine.seen))
-    return look_at_all(stages, report, exists=ready)
+    return look_at_all(stages, report, exists=access is not None)
 
 
 def up(node: Node, report: Reporter) -> Outcome:

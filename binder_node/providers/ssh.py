@@ -52,11 +52,7 @@ class SshMachine:
         if hindrance and identity is not None:
             if not self._provider.by_agent and not identity.exists():
                 return SshSeen(f"{hindrance}; there is no file {identity}")
-            first = self._first_access()
-            try:
-                barred, sudo = self._knock(first)
-            finally:
-                remote.disconnect(first)
+            barred, sudo = self._knock(self._first_access())
             return SshSeen(f"{hindrance}; with {self._operators_key}: {barred}" if barred else "", not barred, sudo)
         return SshSeen(hindrance, sudo=sudo)
 
@@ -89,9 +85,8 @@ class SshMachine:
                 remedy += f"; or let {self._operators_key} in as {user}"
             raise StepError(self.node.spec.name, f"log in at {address}", seen.hindrance, remedy)
         if seen.sudo:
-            rule = f"{user} ALL=(ALL) NOPASSWD:ALL"
-            remedy = f"run there, once: echo '{rule}' | sudo tee /etc/sudoers.d/90-binder-node; or log in as root"
-            raise StepError(self.node.spec.name, f"become root at {address} as {user}", seen.sudo, remedy)
+            step = f"become root at {address} as {user}"
+            raise StepError(self.node.spec.name, step, seen.sudo, f"{remote.let_become_root(user)}; or log in as root")
         if seen.first:
             first = self._first_access()
             try:
@@ -100,7 +95,10 @@ class SshMachine:
                 remote.disconnect(first)
 
     def access(self, seen: SshSeen) -> Access | None:
-        return None if seen.hindrance or seen.first else self._access()
+        """With the operator's key while the node's is not there yet: enough to look, and to mend what is wrong."""
+        if seen.hindrance:
+            return None
+        return self._first_access() if seen.first else self._access()
 
     def address(self, seen: SshSeen) -> str:
         del seen

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from binder_node.changes import Change
 from binder_node.events import silent
-from binder_node.node import Node
+from binder_node.host.disk import disk
+from binder_node.host.login import login
+from binder_node.host.stage import HostStage
+from binder_node.host.state import state
+from binder_node.host.wanted import Wanted
+from binder_node.node import Access, Node
 from binder_node.providers.local import machine as local_machine
 from binder_node.providers.local.stage import LocalMachine
+from binder_node.providers.ssh import SshMachine
 from binder_node.secrets.generate import generate
+from binder_node.secrets.model import Secrets
 from binder_node.spec.load import load
 from tests.node.harness import make_home
 
@@ -61,6 +72,10 @@ class FoundMachine:
         self.disks[name] = loop
         return f"/dev/disk/by-id/scsi-0{name}"
 
+    def blank(self, name: str) -> None:
+        """The disk as it was when it was new."""
+        subprocess.run(["blkdiscard", "--force", self.disks[name]], check=True)
+
     def plug(self, name: str) -> None:
         """What udev does when a disk comes: a node and a link. A container has no udev."""
         loop = self.disks[name]
@@ -87,3 +102,104 @@ def agent_with(identity: Path) -> Iterator[dict[str, str]]:
         yield environment
     finally:
         subprocess.run(["kill", found["SSH_AGENT_PID"]], check=False)
+
+
+@contextlib.contextmanager
+def found_machine(folder: Path, name: str, network: str) -> Iterator[FoundMachine]:
+    """One that runs, and goes with the block."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BINDER_NODE_LOCAL_DIR", str(folder / "machines"))
+        made = FoundMachine(folder, name, network)
+        try:
+            made.boot()
+            yield made
+        finally:
+            made.gone()
+
+
+# --- the machine as a node -----------------------------------------------------------------------------------------
+
+STATE = "/srv/binder-node"
+COUNT = itertools.count()
+INVENTORY = """\
+name: {name}
+provider: {{kind: ssh, address: {address}{provider}}}
+machine: {{cpus: 2, memory: 12G, disk: {disk}, state: {state}{machine}}}
+ssh: {{user: {user}{ssh}}}
+names: {{binder: {name}.test}}
+tls: {{mode: none}}
+storage: {{kind: node}}
+"""
+
+
+def write(folder: Path, found: FoundMachine, **said: str) -> Path:
+    """An inventory for the machine; ``said`` are further keys of its sections, as YAML."""
+    parts = {"provider": "", "machine": "", "ssh": "", "disk": "5G", "user": USER, **said}
+    inventory = folder / "inventories" / f"{found.name}.yaml"
+    inventory.parent.mkdir(parents=True, exist_ok=True)
+    inventory.write_text(INVENTORY.format(name=found.name, address=found.address, state=STATE, **parts))
+    return inventory
+
+
+def node_of(found: FoundMachine, secrets: Secrets, erase: str = "", **said: str) -> Node:
+    """The machine as a node, with an inventory and a runtime folder of its own."""
+    folder = found.folder / f"node{next(COUNT)}"
+    (folder / "run").mkdir(parents=True)
+    return Node(load(write(folder, found, **said)), secrets, {}, {}, folder / "run", erase)
+
+
+def keyed(found: FoundMachine, more: str = "") -> str:
+    return f", host_key: '{found.host_key}'{more}"
+
+
+def authorized(found: FoundMachine) -> str:
+    return found.inside(f"cat /home/{USER}/.ssh/authorized_keys")
+
+
+def by_file(found: FoundMachine) -> str:
+    return f", identity: {found.identity}"
+
+
+def by_agent(found: FoundMachine) -> str:
+    del found
+    return ", identity: agent"
+
+
+def let_in(found: FoundMachine) -> Secrets:
+    """A node's secrets, its login key let in."""
+    secrets = generate()
+    provider = SshMachine(node_of(found, secrets, provider=keyed(found, by_file(found))))
+    provider.apply(provider.inspect(silent), silent)
+    return secrets
+
+
+def reached(node: Node) -> Access:
+    provider = SshMachine(node)
+    access = provider.access(provider.inspect(silent))
+    assert access is not None
+    return access
+
+
+def stage_of(node: Node, *components: str) -> HostStage:
+    """The host stage with no more than these components."""
+    access = reached(node)
+    stage = HostStage(node, access, access.address, "", {})
+    made = {
+        "login": login(node.spec, node.secrets),
+        "disk": disk(node.spec, node.erase_disk),
+        "state": state(node.spec),
+    }
+    stage.__dict__["wanted"] = Wanted(node.spec.name, tuple(made[name] for name in components))
+    return stage
+
+
+def up(stage: HostStage) -> list[Change]:
+    seen = stage.inspect(silent)
+    changes = stage.changes(seen)
+    if changes:
+        stage.apply(seen, silent)
+    return changes
+
+
+def planned(stage: HostStage) -> list[str]:
+    return [f"{change.action} {change.what}" for change in stage.changes(stage.inspect(silent))]

@@ -1,13 +1,10 @@
-"""A machine that somebody has: its host key confirmed once, its login kept, its disk taken only when it is empty."""
+"""A machine that somebody has: its host key confirmed once, its login kept, its operators let in and shut out."""
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 import pty
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,20 +13,29 @@ from pathlib import Path
 import pytest
 
 from binder_node import hostkeys, remote
-from binder_node.changes import Change
 from binder_node.errors import InputError, StepError
 from binder_node.events import silent
-from binder_node.host.disk import UNMADE, disk, uuid_of
-from binder_node.host.login import login
-from binder_node.host.stage import HostStage
-from binder_node.host.state import state
-from binder_node.host.wanted import Wanted
-from binder_node.node import Access, Node
 from binder_node.providers.ssh import SshMachine
 from binder_node.secrets.generate import generate
 from binder_node.secrets.model import Secrets
 from binder_node.spec.load import load
-from tests.integration.found_machine import SUDOERS, USER, FoundMachine, agent_with
+from tests.integration.found_machine import (
+    SUDOERS,
+    USER,
+    FoundMachine,
+    agent_with,
+    authorized,
+    by_agent,
+    by_file,
+    found_machine,
+    keyed,
+    let_in,
+    node_of,
+    reached,
+    stage_of,
+    up,
+    write,
+)
 from tests.integration.providers_fixtures import names
 from tests.node.harness import Home
 
@@ -39,67 +45,21 @@ pytestmark = [
 ]
 
 NAME, NETWORK = names("fnd")
-GB = 10**9
-STATE = "/srv/binder-node"
-COUNT = itertools.count()
-INVENTORY = """\
-name: {name}
-provider: {{kind: ssh, address: {address}{provider}}}
-machine: {{cpus: 2, memory: 12G, disk: {disk}, state: {state}{machine}}}
-ssh: {{user: {user}{ssh}}}
-names: {{binder: {name}.test}}
-tls: {{mode: none}}
-storage: {{kind: node}}
-"""
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FoundMachine]:
-    folder = tmp_path_factory.mktemp("found")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("BINDER_NODE_LOCAL_DIR", str(folder / "machines"))
-        made = FoundMachine(folder, NAME, NETWORK)
-        try:
-            made.boot()
-            yield made
-        finally:
-            made.gone()
+    with found_machine(tmp_path_factory.mktemp("found"), NAME, NETWORK) as made:
+        yield made
 
 
-def write(folder: Path, found: FoundMachine, **said: str) -> Path:
-    """An inventory for the machine; ``said`` are further keys of its sections, as YAML."""
-    parts = {"provider": "", "machine": "", "ssh": "", "disk": "5G", "user": USER, **said}
-    inventory = folder / "inventories" / f"{NAME}.yaml"
-    inventory.parent.mkdir(parents=True, exist_ok=True)
-    inventory.write_text(INVENTORY.format(name=NAME, address=found.address, state=STATE, **parts))
-    return inventory
-
-
-def node_of(found: FoundMachine, secrets: Secrets, erase: str = "", **said: str) -> Node:
-    """The machine as a node, with an inventory and a runtime folder of its own."""
-    folder = found.folder / f"node{next(COUNT)}"
-    (folder / "run").mkdir(parents=True)
-    return Node(load(write(folder, found, **said)), secrets, {}, {}, folder / "run", erase)
-
-
-def keyed(found: FoundMachine, more: str = "") -> str:
-    return f", host_key: '{found.host_key}'{more}"
+@pytest.fixture
+def at_home(found: FoundMachine) -> tuple[FoundMachine, Secrets]:
+    """The machine with a node's key let in."""
+    return found, let_in(found)
 
 
 # --- the first login -----------------------------------------------------------------------------------------------
-
-
-def authorized(found: FoundMachine) -> str:
-    return found.inside(f"cat /home/{USER}/.ssh/authorized_keys")
-
-
-def by_file(found: FoundMachine) -> str:
-    return f", identity: {found.identity}"
-
-
-def by_agent(found: FoundMachine) -> str:
-    del found
-    return ", identity: agent"
 
 
 @pytest.mark.parametrize("way", [by_file, by_agent])
@@ -140,15 +100,6 @@ def test_nobody_who_is_let_in_is_said_with_the_line_to_add(found: FoundMachine, 
         provider.apply(seen, silent)
     assert provider.node.secrets.login_key_public.strip() in caught.value.remedy
     assert provider.access(seen) is None
-
-
-@pytest.fixture
-def at_home(found: FoundMachine) -> tuple[FoundMachine, Secrets]:
-    """The machine with a node's key let in."""
-    secrets = generate()
-    provider = SshMachine(node_of(found, secrets, provider=keyed(found, by_file(found))))
-    provider.apply(provider.inspect(silent), silent)
-    return found, secrets
 
 
 def test_sudo_that_wants_a_password_is_one_line_and_no_wait(at_home: tuple[FoundMachine, Secrets]) -> None:
@@ -293,34 +244,6 @@ def test_a_man_in_the_middle_is_refused_at_once(found: FoundMachine, at_home: tu
 # --- who may log in ------------------------------------------------------------------------------------------------
 
 
-def reached(node: Node) -> Access:
-    provider = SshMachine(node)
-    access = provider.access(provider.inspect(silent))
-    assert access is not None
-    return access
-
-
-def stage_of(node: Node, *components: str) -> HostStage:
-    """The host stage with no more than these components."""
-    access = reached(node)
-    stage = HostStage(node, access, access.address, "", {})
-    made = {
-        "login": login(node.spec, node.secrets),
-        "disk": disk(node.spec, node.erase_disk),
-        "state": state(node.spec),
-    }
-    stage.__dict__["wanted"] = Wanted(node.spec.name, tuple(made[name] for name in components))
-    return stage
-
-
-def up(stage: HostStage) -> list[Change]:
-    seen = stage.inspect(silent)
-    changes = stage.changes(seen)
-    if changes:
-        stage.apply(seen, silent)
-    return changes
-
-
 def test_operators_are_let_in_and_shut_out_again(at_home: tuple[FoundMachine, Secrets], tmp_path: Path) -> None:
     found, secrets = at_home
     ada = generate()
@@ -350,120 +273,3 @@ def test_operators_are_let_in_and_shut_out_again(at_home: tuple[FoundMachine, Se
     up(stage_of(node_of(found, secrets, provider=keyed(found)), "login"))
     assert not lets_ada_in()
     assert authorized(found) == theirs
-
-
-# --- the data disk -------------------------------------------------------------------------------------------------
-
-
-def with_disk(found: FoundMachine, secrets: Secrets, said: str, erase: str = "", disk: str = "5G") -> HostStage:
-    node = node_of(found, secrets, erase, provider=keyed(found), machine=f", data_disk: {said}", disk=disk)
-    return stage_of(node, "login", "disk", "state")
-
-
-def test_a_disk_with_data_is_refused_and_untouched(at_home: tuple[FoundMachine, Secrets]) -> None:
-    found, secrets = at_home
-    name = found.new_disk("full", 5 * GB)
-    image = found.folder / "full.img"
-    subprocess.run(["mkfs.ext4", "-q", "-L", "thesis", found.disks["full"]], check=True)
-    found.plug("full")
-
-    def written() -> tuple[int, int]:
-        """Every write to the loop device shows in its file."""
-        subprocess.run(["blockdev", "--flushbufs", found.disks["full"]], check=True)
-        subprocess.run(["sync", str(image)], check=True)
-        return image.stat().st_mtime_ns, image.stat().st_blocks
-
-    before = written()
-    with pytest.raises(StepError, match=r"is not empty: it has ext4 'thesis'") as caught:
-        up(with_disk(found, secrets, name))
-    assert f"--erase-disk {name}" in caught.value.remedy
-    with pytest.raises(StepError, match="no disk is empty"):
-        up(with_disk(found, secrets, "auto"))
-    with pytest.raises(StepError, match=r"scsi-0none is not there; there are: .*scsi-0full"):
-        up(with_disk(found, secrets, "/dev/disk/by-id/scsi-0none"))
-    with pytest.raises(StepError, match=r"it has 5\.0 GB, machine.disk says 50G"):
-        up(with_disk(found, secrets, name, name, disk="50G"))
-    assert written() == before
-    assert found.inside(f"test -e {STATE} || echo none").strip() == "none"
-
-
-def test_a_disk_that_changes_after_it_was_looked_at_is_left_alone(at_home: tuple[FoundMachine, Secrets]) -> None:
-    """Somebody else is quicker: what was empty when it was judged is not when it would be formatted."""
-    found, secrets = at_home
-    name = found.new_disk("late", 5 * GB)
-    found.plug("late")
-    stage = with_disk(found, secrets, name)
-    seen = stage.inspect(silent)
-    subprocess.run(["mkfs.ext4", "-q", "-L", "late", found.disks["late"]], check=True)
-    with pytest.raises(StepError, match="has changed since it was looked at"):
-        stage.apply(seen, silent)
-    shown = subprocess.run(["blkid", "-p", found.disks["late"]], check=True, capture_output=True, text=True).stdout
-    assert 'LABEL="late"' in shown
-
-
-def test_an_empty_disk_becomes_the_state_folder_and_stays_it(at_home: tuple[FoundMachine, Secrets]) -> None:
-    found, secrets = at_home
-    name = found.new_disk("data", 5 * GB)
-    found.plug("data")
-    loop = found.disks["data"]
-
-    def stage() -> HostStage:
-        return with_disk(found, secrets, name)
-
-    # Killed between mkfs and its end: the label says so, and it is made again.
-    subprocess.run(["mkfs.xfs", "-q", "-m", f"uuid={uuid_of(NAME)}", "-L", UNMADE, loop], check=True)
-    assert [change.what for change in stage().changes(stage().inspect(silent)) if "cut off" in change.what] == [
-        f"disk: XFS on {name}, {loop} (5.0 GB): its formatting was cut off"
-    ]
-    subprocess.run(["dd", "if=/dev/zero", f"of={loop}", "bs=1M", "count=1", "status=none"], check=True)
-
-    lines = [f"{change.action} {change.what}" for change in up(stage())]
-    assert f"create disk: XFS on {name}, {loop} (5.0 GB): it is empty" in lines
-    mounted = json.loads(found.inside(f"findmnt --json {STATE}"))["filesystems"][0]
-    assert (mounted["source"], mounted["fstype"]) == (loop, "xfs")
-    assert found.inside(f"stat -c '%a %U' {STATE} && ls {STATE}").split()[:2] == ["711", "root"]
-    assert "/rancher" in found.inside("findmnt -n -o SOURCE /var/lib/rancher")
-    assert up(stage()) == []
-
-    # What sizes are compared with is this filesystem, not the root's.
-    assert abs(stage().inspect(silent).machine["disk"] - 5 * GB) < 0.1 * GB
-
-    # Killed between mkfs and mount: it is mounted, and nothing on it is lost.
-    found.inside(f"echo kept > {STATE}/hub/kept; umount /var/lib/rancher /var/lib/kubelet {STATE}")
-    actions = [change.what for change in up(stage())]
-    assert f"disk: mount of {name}, {loop} (5.0 GB) at {STATE}" in actions
-    assert not any("XFS on" in what for what in actions)
-    assert found.inside(f"cat {STATE}/hub/kept") == "kept\n"
-    assert up(stage()) == []
-
-    # The inventory forgets it: nothing is unmounted, nothing is made beside it.
-    with pytest.raises(StepError, match="the inventory no longer names one"):
-        up(stage_of(node_of(found, secrets, provider=keyed(found)), "login", "state"))
-
-    # A boot without the disk holds nobody up, and the disk is mounted when it comes.
-    began = time.monotonic()
-    found.reboot()
-    assert time.monotonic() - began < 20
-    assert found.inside(f"mountpoint -q {STATE} || echo none").strip() == "none"
-    found.plug("data")
-    deadline = time.monotonic() + 20
-    while found.inside("mountpoint -q /var/lib/rancher || echo none").strip():
-        assert time.monotonic() < deadline, found.inside("systemctl list-jobs; systemctl --failed; journalctl -n 30")
-        time.sleep(0.2)
-    assert found.inside(f"cat {STATE}/hub/kept") == "kept\n"
-    assert up(stage()) == []
-
-
-def test_data_goes_when_its_disk_is_named_twice(at_home: tuple[FoundMachine, Secrets]) -> None:
-    """After the test above: its disk is taken away first, as one would for a new node."""
-    found, secrets = at_home
-    mounted = found.inside(f"findmnt -n -o SOURCE {STATE} || true").strip()
-    if mounted:
-        found.inside(f"umount /var/lib/rancher /var/lib/kubelet {STATE}")
-        subprocess.run(["wipefs", "-q", "-a", mounted], check=True)
-    name = found.new_disk("old", 5 * GB)
-    subprocess.run(["mkfs.ext4", "-q", "-L", "thesis", found.disks["old"]], check=True)
-    found.plug("old")
-    lines = [f"{change.action} {change.what}" for change in up(with_disk(found, secrets, name, name))]
-    assert f"delete disk: all that is on {name}, {found.disks['old']} (5.0 GB): it has ext4 'thesis'" in lines
-    assert up(with_disk(found, secrets, name)) == []

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from binder_node import hostkeys
+from binder_node.secrets.generate import generate
 from tests.integration.found_machine import FoundMachine
 from tests.node.harness import Home
 
@@ -66,7 +69,44 @@ def test_the_plan_tells_of_the_login_and_the_disk(found: Home) -> None:
     planned = json.loads(found.run("plan", "-o", "json").ok().out)
     whats = [change["what"] for stage in planned["stages"] for change in stage["changes"]]
     assert any(what.startswith("lines in ~ubuntu/.ssh/authorized_keys") for what in whats)
-    assert any(what.startswith("disk: XFS on /dev/disk/by-id/scsi-0state") for what in whats)
+    assert any(what.startswith("disk: XFS on /dev/disk/by-id/scsi-0state, /dev/loop") for what in whats)
+    assert any(what.endswith("(40.0 GB): it is empty") for what in whats)
+
+
+def test_a_man_in_the_middle_ends_every_command_at_once(found: Home, machine: FoundMachine) -> None:
+    key = machine.local.folders.root / "etc/ssh/ssh_host_ed25519_key"
+    kept, other = key.read_text(), generate()
+    key.write_text(other.host_key.reveal())
+    machine.inside("systemctl restart ssh")
+    try:
+        for verb in ("plan", "up", "status"):
+            began = time.monotonic()
+            refused = found.run(verb)
+            assert (refused.code, refused.out) == (1, "")
+            assert "another host key answers there" in refused.err
+            assert hostkeys.fingerprint(other.host_key_public) in refused.err
+            assert time.monotonic() - began < 20
+    finally:
+        key.write_text(kept)
+        machine.inside("systemctl restart ssh")
+
+
+def test_a_disk_with_data_stops_it_before_anything_is_made(found: Home, machine: FoundMachine) -> None:
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-L", "thesis", machine.disks["state"]], check=True)
+    try:
+        for verb in ("plan", "up"):
+            refused = found.run(verb)
+            assert (refused.code, refused.out) == (1, "")
+            assert "is not empty: it has ext4 'thesis'" in refused.err
+            assert "--erase-disk /dev/disk/by-id/scsi-0state" in refused.err
+        assert machine.inside("ls /etc/binder-node /srv/node 2>/dev/null || true") == ""
+        wrong = found.run("up", "--erase-disk", "/dev/disk/by-id/scsi-0other")
+        assert wrong.code == 2
+        assert "is not machine.data_disk" in wrong.err
+        planned = found.run("plan", "--erase-disk", "/dev/disk/by-id/scsi-0state").ok()
+        assert "delete disk: all that is on /dev/disk/by-id/scsi-0state" in planned.err
+    finally:
+        machine.blank("state")
 
 
 def test_killed_while_its_disk_is_made_the_same_command_goes_on(found: Home) -> None:
@@ -81,7 +121,7 @@ def test_killed_while_its_disk_is_made_the_same_command_goes_on(found: Home) -> 
     assert process.returncode == -signal.SIGKILL, err
     planned = json.loads(found.run("plan", "-o", "json").ok().out)
     whats = [change["what"] for stage in planned["stages"] for change in stage["changes"]]
-    assert not any("authorized_keys: the node's login key" in what for what in whats), "the first login was done"
+    assert not any("the node's login key" in what for what in whats), "the first login was done"
 
 
 def test_one_command_makes_it_a_node_and_a_second_changes_nothing(found: Home, machine: FoundMachine) -> None:

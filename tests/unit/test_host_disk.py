@@ -8,20 +8,9 @@ from typing import Any, ClassVar
 
 import pytest
 
+from binder_node.host.devices import MADE, UNMADE, Disks, Verdict, disks, verdict
 from binder_node.host.diff import todo
-from binder_node.host.disk import (
-    MADE,
-    UNMADE,
-    Disks,
-    Verdict,
-    data_disk,
-    disk_changes,
-    disk_work_of,
-    disks,
-    mount_unit,
-    uuid_of,
-    verdict,
-)
+from binder_node.host.disk import data_disk, disk_changes, disk_work_of, mount_unit, uuid_of
 from binder_node.host.observe import Seen, question
 from binder_node.host.on_node.look import EDGE, mounted_at, probe
 from binder_node.host.operations import operations
