@@ -244,6 +244,13 @@ class CloudflareDns(ZoneDns):
     endpoint: Url = Field("https://api.cloudflare.com/client/v4", description="The API.")
 
 
+class HetznerDns(ZoneDns):
+    """Hetzner's API, with `HCLOUD_TOKEN` of the project that the zone is in."""
+
+    kind: Literal["hetzner"] = Field(description="Who makes the names lead to the machine.")
+    endpoint: Url = Field("https://api.hetzner.cloud/v1", description="The API.")
+
+
 class Rfc2136Dns(ZoneDns):
     """Any name server that takes updates (BIND, Knot, PowerDNS), with the key's secret in `RFC2136_TSIG_SECRET`."""
 
@@ -255,7 +262,7 @@ class Rfc2136Dns(ZoneDns):
     )
 
 
-Dns = Annotated[NoDns | ManualDns | CloudflareDns | Rfc2136Dns, Field(discriminator="kind")]
+Dns = Annotated[NoDns | ManualDns | CloudflareDns | HetznerDns | Rfc2136Dns, Field(discriminator="kind")]
 
 
 class NoTls(Model):
