@@ -233,6 +233,9 @@ class ZoneDns(Model):
     zone: HostName = Field(description="The zone that holds the names.", examples=["mybinder.org"])
     ttl: int = Field(300, ge=60, le=86400, description="Seconds for which others may remember a record.")
     adopt: bool = Field(False, description="Write over records that lead elsewhere and are not this node's.")
+    token_command: tuple[str, ...] = Field(
+        (), description="Command that prints the API's token or the key's secret, as a list. Run without a shell."
+    )
     nameservers: tuple[Server, ...] = NAMESERVERS
     wait: int = Field(600, ge=1, le=86400, description="Seconds to wait until all name servers have the records.")
 
