@@ -8,7 +8,7 @@ from typing import Protocol
 from binder_node.errors import StepError
 from binder_node.names.records import Edit, Found
 from binder_node.node import Node
-from binder_node.spec.model import CloudflareDns, HetznerDns, ManualDns, NoDns
+from binder_node.spec.public import CloudflareDns, HetznerDns, ManualDns, NoDns
 
 STAGE = "names"
 

@@ -15,7 +15,7 @@ from binder_node.names.records import KINDS, Edit, Found, Kind, Record
 from binder_node.providers.hetzner.model import MANAGER, MANAGER_LABEL, NODE_LABEL, labels, selector
 from binder_node.providers.hetzner.transport import Patience, Refused, Transport
 from binder_node.secrets.masked import Masked
-from binder_node.spec.model import HetznerDns
+from binder_node.spec.public import HetznerDns
 
 if TYPE_CHECKING:
     from hcloud.zones import BoundZone, BoundZoneRRSet
