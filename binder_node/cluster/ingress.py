@@ -10,7 +10,8 @@ import hashlib
 from typing import Any
 
 from binder_node.layout import ACME_STATE
-from binder_node.spec.model import AcmeTls, NoTls, Spec
+from binder_node.spec.model import Spec
+from binder_node.spec.public import AcmeTls, NoTls
 
 RESOLVER = "acme"
 # In Traefik's container.

@@ -12,7 +12,8 @@ from binder_node.cluster.values import TLS_SECRET
 from binder_node.errors import InputError, Problem
 from binder_node.layout import NAMESPACE
 from binder_node.secrets.masked import Masked
-from binder_node.spec.model import AcmeTls, FilesTls, Spec
+from binder_node.spec.model import Spec
+from binder_node.spec.public import AcmeTls, FilesTls
 
 
 class Certificate:

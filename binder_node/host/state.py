@@ -20,7 +20,8 @@ from binder_node.layout import (
     STORE,
     TRAEFIK_UID,
 )
-from binder_node.spec.model import AcmeTls, NodeStorage, Spec
+from binder_node.spec.model import NodeStorage, Spec
+from binder_node.spec.public import AcmeTls
 
 # Volumes of pods (emptyDir: what users write) must not fill a small root disk either.
 KUBELET_STATE = "kubelet"

@@ -179,7 +179,16 @@ def doomed(node: Node, report: Reporter, keep: frozenset[Kept] = KEEP, *, bucket
             gone = [*gone, Change("storage", "delete", f"{what}, with every image in it")]
         else:
             kept.append(Change("storage", "delete", what))
-    return Doomed(gone, kept)
+    return Doomed([*_doomed_names(node, report), *gone], kept)
+
+
+def _doomed_names(node: Node, report: Reporter) -> list[Change]:
+    try:
+        return NamesStage(node, "").doomed(report)
+    except StepError as error:
+        # Destroy goes on without them, too, and fails for them at its end.
+        report(Event("warn", "names", f"the records could not be looked at: {error}"))
+        return []
 
 
 def destroy(node: Node, report: Reporter, keep: frozenset[Kept] = KEEP, *, bucket: bool = False) -> None:

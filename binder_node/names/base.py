@@ -8,7 +8,7 @@ from typing import Protocol
 from binder_node.errors import StepError
 from binder_node.names.records import Edit, Found
 from binder_node.node import Node
-from binder_node.spec.model import CloudflareDns, ManualDns, NoDns
+from binder_node.spec.public import CloudflareDns, HetznerDns, ManualDns, NoDns
 
 STAGE = "names"
 
@@ -28,7 +28,7 @@ class Zone(Protocol):
 
 
 # Kinds of `binder_node.secrets.tokens`, by the Spec's `dns.kind`.
-TOKENS = {"cloudflare": "cloudflare", "rfc2136": "rfc2136"}
+TOKENS = {"cloudflare": "cloudflare", "hetzner": "hcloud", "rfc2136": "rfc2136"}
 
 
 def zone_of(node: Node) -> Zone | None:
@@ -47,6 +47,10 @@ def zone_of(node: Node) -> Zone | None:
         from binder_node.names.cloudflare import Cloudflare
 
         return Cloudflare(name, dns, secret)
+    if isinstance(dns, HetznerDns):
+        from binder_node.names.hetzner import Hetzner
+
+        return Hetzner(name, dns, secret)
     from binder_node.names.rfc2136 import Rfc2136, checked_secret
 
     return Rfc2136(name, dns, checked_secret(secret))

@@ -15,7 +15,7 @@ from binder_node.errors import StepError
 from binder_node.names.base import missing_zone
 from binder_node.names.records import KINDS, Edit, Found, Record, mark, owner_of
 from binder_node.secrets.masked import Masked
-from binder_node.spec.model import CloudflareDns
+from binder_node.spec.public import CloudflareDns
 
 if TYPE_CHECKING:
     import httpx

@@ -16,7 +16,7 @@ from binder_node.errors import DeadlineError, InputError, Problem, StepError
 from binder_node.names.records import KINDS, Edit, Found, Kind, Record
 from binder_node.names.servers import Server, resolved
 from binder_node.secrets.masked import Masked
-from binder_node.spec.model import Rfc2136Dns
+from binder_node.spec.public import Rfc2136Dns
 
 if TYPE_CHECKING:
     from dns.message import Message

@@ -13,7 +13,7 @@ from binder_node.names.base import STAGE, zone_of
 from binder_node.names.records import Edit, Found, asked, covered, edits, removals, wanted
 from binder_node.names.servers import Answer, astray, told
 from binder_node.node import Node
-from binder_node.spec.model import NoDns, ZoneDns
+from binder_node.spec.public import NoDns, ZoneDns
 
 POLL_SECONDS = 2.0
 

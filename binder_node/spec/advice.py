@@ -8,7 +8,8 @@ from ipaddress import IPv4Network
 from binder_node.errors import Problem
 from binder_node.spec import sizing
 from binder_node.spec.keys import Key, dotted
-from binder_node.spec.model import AcmeTls, HetznerProvider, LocalProvider, NodeStorage, NoTls, Spec, SshProvider
+from binder_node.spec.model import HetznerProvider, LocalProvider, NodeStorage, Spec, SshProvider
+from binder_node.spec.public import AcmeTls, NoTls
 from binder_node.spec.quantity import shortest
 from binder_node.spec.rules_hetzner import bucket_location
 from binder_node.spec.source import Source

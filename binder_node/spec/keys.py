@@ -13,8 +13,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from binder_node.spec.model import PATTERNS, Spec
+from binder_node.spec.model import Spec
 from binder_node.spec.quantity import ASK, Quantity
+from binder_node.spec.types import PATTERNS
 
 Key = tuple[str | int, ...]
 

@@ -18,10 +18,12 @@ from binder_node.spec import (
     sizing,
 )
 from binder_node.spec.keys import Key, choices, dotted, required, submodel
-from binder_node.spec.model import AGENT, HostName, Machine, Names, Spec
+from binder_node.spec.model import AGENT, Machine, Spec
 from binder_node.spec.problems import nearest, place, sentences
+from binder_node.spec.public import Names
 from binder_node.spec.quantity import Quantity
 from binder_node.spec.source import Source, read
+from binder_node.spec.types import HostName
 
 FOLDER = Path("inventories")
 SUFFIXES = (".yaml", ".yml")

@@ -9,72 +9,38 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field
 
+from binder_node.spec.public import (
+    Dns,
+    Names,
+    NoDns,
+    Tls,
+)
 from binder_node.spec.quantity import Quantity
+from binder_node.spec.types import (
+    BUCKET,
+    CURRENCY,
+    DATA_DISK,
+    FINGERPRINT,
+    IMAGE,
+    LOGIN,
+    MEMBER,
+    PLACEMENT,
+    PREFIX,
+    HostName,
+    Model,
+    NodeName,
+    Percent,
+    PublicKey,
+    ServerLocation,
+    ServerType,
+    Url,
+)
 
-# RFC 1123 labels; the node's name ends up in host names, unit names and Kubernetes objects.
-NODE_NAME = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
-HOST_NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$"
-URL = r"^https?://[^\s/]+(/[^\s]*)?$"
-# OpenSSH's one-line form: type, base64, comment.
-PUBLIC_KEY = r"^(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-\S+@openssh\.com) [A-Za-z0-9+/]+={0,3}( [^\n]*)?$"
-LOGIN = r"^[a-z_][a-z0-9_-]*$"
-BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
-PREFIX = r"^[a-z0-9]+([._/-][a-z0-9]+)*$"
-# The links of udev that do not change with the order in which disks are found; some clouds' disks have no by-id.
-DATA_DISK = r"^(auto|/dev/disk/by-(id|path)/[A-Za-z0-9._:+=@#-]+)$"
 AGENT = Path("agent")
-FINGERPRINT = r"^SHA256:[A-Za-z0-9+/]{43}$"
-# Hetzner's names, as in its OpenAPI document; a placement group's and an image's are as free as a label's value.
-SERVER_TYPE = r"^[a-z0-9]+$"
-LOCATION = r"^[a-z0-9-]+$"
-IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-PLACEMENT = r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"
-CURRENCY = r"^[A-Z]{3}$"
-MEMBER = r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$"
-MAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
-KEY = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$"
-SERVER = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"
-
-# What the patterns above ask for, in words: for messages and for the reference.
-PATTERNS = {
-    NODE_NAME: "a name of at most 40 lower-case letters, digits and dashes that begins with a letter, like bids-1",
-    HOST_NAME: "a full host name in lower case, like bids.mybinder.org",
-    URL: "a URL, like https://mirror.example.org",
-    PUBLIC_KEY: "a public key in OpenSSH's one-line form, like ssh-ed25519 AAAA... comment",
-    LOGIN: "a login name, like root or debian",
-    BUCKET: "a bucket's name of 3 to 63 lower-case letters, digits, dots and dashes, like bids-registry",
-    PREFIX: "a repository prefix in lower case, like binder or bids/builds",
-    DATA_DISK: "auto, or a stable name of a disk, like /dev/disk/by-id/scsi-0HC_Volume_1234",
-    FINGERPRINT: "a fingerprint as `ssh-keygen -l` writes it, like SHA256: and 43 letters",
-    SERVER_TYPE: "a server type, like ccx63",
-    LOCATION: "a location, like nbg1",
-    IMAGE: "an image's name, like debian-12",
-    PLACEMENT: "a name of letters, digits, dots, dashes and underscores, like members",
-    CURRENCY: "a currency's three letters, like EUR",
-    MEMBER: "a name of lower-case letters, digits and dashes, like bids-ovh",
-    MAIL: "a mail address, like ops@example.org",
-    KEY: "a key's name, as its server has it, like binder-node",
-    SERVER: "a server's name or address, with its port where that is not 53, like 203.0.113.53:5353",
-}
-
-NodeName = Annotated[str, StringConstraints(pattern=NODE_NAME)]
-HostName = Annotated[str, StringConstraints(pattern=HOST_NAME, max_length=253)]
-Percent = Annotated[int, Field(ge=1, le=99)]
-Url = Annotated[str, StringConstraints(pattern=URL)]
-ServerType = Annotated[str, StringConstraints(pattern=SERVER_TYPE)]
-ServerLocation = Annotated[str, StringConstraints(pattern=LOCATION)]
-PublicKey = Annotated[str, StringConstraints(pattern=PUBLIC_KEY)]
-Server = Annotated[str, StringConstraints(pattern=SERVER)]
-
-
-class Model(BaseModel):
-    """Strict and frozen: an unknown key is an error (a mis-cased one once cost the federation a day)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Machine(Model):
@@ -195,103 +161,6 @@ class Ssh(Model):
     admin_networks: tuple[IPv4Network, ...] = Field(
         (IPv4Network("0.0.0.0/0"),), description="Networks from which ssh is let in."
     )
-
-
-class Names(Model):
-    """Public host names; DNS for `binder` and `*.binder` points at the machine."""
-
-    binder: HostName = Field(description="BinderHub's own name: bids.mybinder.org.", examples=["bids.mybinder.org"])
-    hub: HostName = Field(description="JupyterHub's name.")
-    registry: HostName = Field(description="The image registry's name: it outlives machines, images carry it.")
-
-
-class NoDns(Model):
-    """Names are somebody else's work, and nobody looks whether they lead to the node."""
-
-    kind: Literal["none"] = Field("none", description="Who makes the names lead to the machine.")
-
-
-# Of every way that has records; the tests of this project name their own servers here.
-NAMESERVERS: Any = Field(
-    (), description="Servers to ask whether the names lead to the machine; none: all those of the zone."
-)
-
-
-class ManualDns(Model):
-    """A person: `up` prints the records and waits until the zone's name servers have them."""
-
-    kind: Literal["manual"] = Field(description="Who makes the names lead to the machine.")
-    ttl: int = Field(300, ge=60, le=86400, description="Seconds for which others may remember a record.")
-    nameservers: tuple[Server, ...] = NAMESERVERS
-    wait: int = Field(1800, ge=1, le=86400, description="Seconds to wait until all name servers have the records.")
-
-
-class ZoneDns(Model):
-    """What every way that writes the records has in common."""
-
-    kind: str
-    zone: HostName = Field(description="The zone that holds the names.", examples=["mybinder.org"])
-    ttl: int = Field(300, ge=60, le=86400, description="Seconds for which others may remember a record.")
-    adopt: bool = Field(False, description="Write over records that lead elsewhere and are not this node's.")
-    nameservers: tuple[Server, ...] = NAMESERVERS
-    wait: int = Field(600, ge=1, le=86400, description="Seconds to wait until all name servers have the records.")
-
-
-class CloudflareDns(ZoneDns):
-    """Cloudflare's API, with `CLOUDFLARE_API_TOKEN` (permission: DNS, edit, of the zone)."""
-
-    kind: Literal["cloudflare"] = Field(description="Who makes the names lead to the machine.")
-    endpoint: Url = Field("https://api.cloudflare.com/client/v4", description="The API.")
-
-
-class Rfc2136Dns(ZoneDns):
-    """Any name server that takes updates (BIND, Knot, PowerDNS), with the key's secret in `RFC2136_TSIG_SECRET`."""
-
-    kind: Literal["rfc2136"] = Field(description="Who makes the names lead to the machine.")
-    server: Server = Field(description="The zone's primary server.", examples=["ns1.example.org"])
-    key: str = Field(pattern=KEY, description="The TSIG key's name.", examples=["binder-node"])
-    algorithm: Literal["hmac-sha256", "hmac-sha384", "hmac-sha512"] = Field(
-        "hmac-sha256", description="The key's algorithm."
-    )
-
-
-Dns = Annotated[NoDns | ManualDns | CloudflareDns | Rfc2136Dns, Field(discriminator="kind")]
-
-
-class NoTls(Model):
-    """Plain http: for tests."""
-
-    mode: Literal["none"] = Field(description="Where certificates come from.")
-
-
-class FilesTls(Model):
-    """A certificate of your own, for `names.binder` and `names.hub`."""
-
-    mode: Literal["files"] = Field(description="Where certificates come from.")
-    certificate: Path = Field(description="PEM chain.", examples=["tls/chain.pem"])
-    key: Path = Field(description="PEM private key.", examples=["tls/key.pem"])
-
-
-class AcmeTls(Model):
-    """Certificates for `names.binder` and `names.hub` from Let's Encrypt or another authority that speaks ACME.
-
-    The node's ingress orders and renews them. The names must lead to the machine, and port 80 be open to the world.
-    """
-
-    mode: Literal["acme"] = Field(description="Where certificates come from.")
-    email: str = Field(
-        pattern=MAIL, description="Whom the authority writes to about expiry.", examples=["ops@example.org"]
-    )
-    directory: Url = Field("https://acme-v02.api.letsencrypt.org/directory", description="The authority's directory.")
-    challenge: Literal["http", "tls"] = Field(
-        "http", description="How it asks whose the names are: on port 80 (`http`), or on 443 (`tls`)."
-    )
-    authority: Path | None = Field(
-        None, description="PEM file to trust for the directory and its certificates, where the public ones do not do."
-    )
-
-
-Tls = Annotated[NoTls | FilesTls | AcmeTls, Field(discriminator="mode")]
 
 
 class NodeStorage(Model):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from binder_node.hostkeys import fingerprint
 from binder_node.spec.keys import Key, dotted
-from binder_node.spec.model import AcmeTls, FilesTls, HetznerProvider, LocalProvider, Spec, SshProvider, ZoneDns
+from binder_node.spec.model import HetznerProvider, LocalProvider, Spec, SshProvider
+from binder_node.spec.public import AcmeTls, FilesTls, ZoneDns
 from binder_node.spec.quantity import shortest
 from binder_node.spec.sizing import GB, IDLE
 

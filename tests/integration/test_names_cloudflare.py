@@ -15,7 +15,7 @@ from binder_node.events import silent
 from binder_node.names.cloudflare import Cloudflare
 from binder_node.names.stage import NamesStage
 from binder_node.node import Node
-from binder_node.spec.model import CloudflareDns
+from binder_node.spec.public import CloudflareDns
 from tests.testbed.cloudflare import READ, WRITE, CloudflareApi, Refusal
 from tests.testbed.knot import Knot, free_port, publish
 from tests.unit.host_samples import sample_secrets, sample_spec

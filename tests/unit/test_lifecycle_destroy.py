@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from binder_node.changes import Change
 from binder_node.errors import StepError
 from binder_node.events import Event
 from binder_node.lifecycle import verbs
@@ -22,6 +23,9 @@ def gone(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     taken: list[str] = []
 
     class Provider:
+        def doomed(self, *_: object) -> list[Change]:
+            return [Change("machine", "delete", "the machine")]
+
         def destroy(self, *_: object) -> None:
             taken.append("machine")
 
@@ -33,6 +37,26 @@ def gone(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_names_go_before_the_machine(gone: list[str]) -> None:
     verbs.destroy(NODE, lambda _: None)
     assert gone == ["names", "machine"]
+
+
+def test_what_goes_is_shown_in_its_order(gone: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NamesStage, "doomed", lambda *_: [Change("names", "delete", "A bids.example.org")])
+    shown = verbs.doomed(NODE, lambda _: None)
+    assert [change.what for change in shown.gone] == ["A bids.example.org", "the machine"]
+    assert gone == []
+
+
+def test_records_that_cannot_be_looked_at_are_told_before_the_question(
+    gone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise StepError("bids-1", "look at bids.example.org", "no answer")
+
+    monkeypatch.setattr(NamesStage, "doomed", fails)
+    told: list[Event] = []
+    assert [change.what for change in verbs.doomed(NODE, told.append).gone] == ["the machine"]
+    assert "no answer" in told[0].message
+    assert gone == []
 
 
 def test_a_name_server_that_does_not_answer_keeps_no_machine(gone: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

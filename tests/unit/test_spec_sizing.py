@@ -8,7 +8,8 @@ import pickle
 import pytest
 
 from binder_node.spec import sizing
-from binder_node.spec.model import Machine, Names, Spec
+from binder_node.spec.model import Machine, Spec
+from binder_node.spec.public import Names
 from binder_node.spec.quantity import Quantity
 
 

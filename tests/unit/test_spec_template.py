@@ -14,9 +14,10 @@ from binder_node.spec.create import create
 from binder_node.spec.describe import markdown
 from binder_node.spec.keys import Section, sections
 from binder_node.spec.load import load, load_inventory
-from binder_node.spec.model import PATTERNS, Spec, SshProvider
+from binder_node.spec.model import Spec, SshProvider
 from binder_node.spec.source import read
 from binder_node.spec.template import flow, refreshed
+from binder_node.spec.types import PATTERNS
 
 ROOT = Path(__file__).parents[2]
 INVENTORIES = sorted((ROOT / "inventories").glob("*.yaml"))
