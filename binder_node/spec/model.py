@@ -186,7 +186,8 @@ class HetznerProvider(Model):
 class OpenStackProvider(Model):
     """A server of an OpenStack cloud, like OVH Public Cloud.
 
-    Who you are is no part of the inventory: the `OS_*` variables of your cloud's openrc file, or a clouds.yaml.
+    Who you are is no part of the inventory: the `OS_*` variables of your cloud's openrc file, or a clouds.yaml. The
+    password, or the application credential's secret, may also come from `token_command` or the node's secrets.
     """
 
     kind: Literal["openstack"] = Field(description="Where the machine comes from.")
@@ -218,6 +219,11 @@ class OpenStackProvider(Model):
     prices: dict[str, float] = Field(
         default_factory=dict,
         description="A month of each flavor without VAT, in `cost.currency`: {b3-64: 150}. OpenStack tells no prices.",
+    )
+    token_command: tuple[str, ...] = Field(
+        (),
+        description="Command that prints the password or the application credential's secret, as a list: "
+        "[pass, show, ovh/bids]. Run without a shell.",
     )
     max_price: float | None = Field(
         None, gt=0, description="No server is made of a flavor that costs more a month, or whose price is not known."

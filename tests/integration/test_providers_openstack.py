@@ -15,10 +15,12 @@ from binder_node import remote
 from binder_node.errors import InputError, StepError
 from binder_node.events import Event, silent
 from binder_node.secrets.generate import generate
+from binder_node.secrets.masked import Masked
 from tests.integration.openstack_fixtures import (
     NAME,
     NONE,
     ONE,
+    SECRETS,
     cloud,
     crowd,
     environment,
@@ -98,6 +100,18 @@ def test_an_application_credential_logs_in(openstack: Server, tmp_path: Path, mo
     monkeypatch.setenv("OS_APPLICATION_CREDENTIAL_ID", "app-1")
     monkeypatch.setenv("OS_APPLICATION_CREDENTIAL_SECRET", "battery staple")
     up(machine_at(tmp_path))
+    assert holds(openstack) == ONE
+
+
+def test_the_password_may_come_from_a_command_or_the_nodes_secrets(
+    openstack: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OS_PASSWORD")
+    with pytest.raises(InputError, match="there are no credentials"):
+        machine_at(tmp_path).inspect(silent)
+    machine_at(tmp_path, token_command=["echo", "correct horse"]).inspect(silent)
+    kept = SECRETS.model_copy(update={"tokens": {"openstack": Masked("correct horse")}})
+    up(machine_at(tmp_path, kept))
     assert holds(openstack) == ONE
 
 

@@ -122,6 +122,7 @@ def test_a_plan_from_nothing_is_all_that_up_will_do() -> None:
 
 def test_nothing_is_to_do_where_all_is_right() -> None:
     assert after(WHOLE) is None
+    assert after(WHOLE.having(replace(SERVER, task="image_uploading"))) is None  # somebody takes a snapshot
     assert planned(spec_of(), WHOLE, [], answered=True) == []
 
 

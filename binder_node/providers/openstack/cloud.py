@@ -7,6 +7,7 @@ keystoneauth repeats one by itself: a create whose answer was lost must not be s
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from binder_node.providers.openstack.things import (
     description,
     labels,
 )
+from binder_node.secrets.masked import Masked
 from binder_node.spec.model import OpenStackProvider
 
 if TYPE_CHECKING:
@@ -42,10 +44,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Cloud:
-    """The provider's regions, each a connection that is opened when it is first asked. ``node`` for messages."""
+    """The provider's regions, each a connection that is opened when it is first asked.
+
+    ``node`` for messages; ``secret``: the password or the application credential's, where neither the environment nor
+    clouds.yaml has one.
+    """
 
     node: str
     provider: OpenStackProvider
+    secret: Callable[[], Masked | None] = lambda: None
     patience: Patience = field(default_factory=Patience)
     _open: dict[str, Connection] = field(default_factory=dict)
 
@@ -291,6 +298,7 @@ class Cloud:
         return self._open[region]
 
     def _connect(self, region: str) -> Connection:
+        from keystoneauth1.exceptions import EndpointNotFound
         from openstack.config import OpenStackConfig
         from openstack.connection import Connection
 
@@ -301,6 +309,7 @@ class Cloud:
         entry = config.cloud_config.get("clouds", {}).get(self.provider.cloud or config.default_cloud or "", {})
         if entry.get("region_name") != region:
             entry.pop("region_name", None)
+        self._complete(entry)
         one = config.get_one(
             cloud=self.provider.cloud or None,
             region_name=region,
@@ -314,7 +323,18 @@ class Cloud:
         # Proxies are made when they are first looked at, which is no thing to do from several threads.
         for service in (cloud.compute, cloud.network, cloud.image):
             service.get_endpoint()
+        with contextlib.suppress(EndpointNotFound):  # volumes are not everywhere, nor wanted by everybody
+            cloud.block_storage.get_endpoint()
         return cloud
+
+    def _complete(self, entry: dict[str, Any]) -> None:
+        """Put the secret into a cloud's ``entry`` that has all but it; one with a token, or nothing, is left alone."""
+        auth = entry.setdefault("auth", {})
+        given = {**entry, **auth}
+        field = "application_credential_secret" if given.get("application_credential_id") else "password"
+        who = ("application_credential_id", "username", "user_id")
+        if any(given.get(name) for name in who) and not given.get(field) and (secret := self.secret()) is not None:
+            auth[field] = secret.reveal()
 
     def _read(self, step: str, function: Callable[[], T]) -> T:
         return call(self.node, step, function, again=True, seconds=self.patience.call)

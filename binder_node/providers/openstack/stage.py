@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 from binder_node import remote
 from binder_node.changes import Change
@@ -24,6 +25,7 @@ from binder_node.providers.openstack.plan import choice, elected, next_step, van
 from binder_node.providers.openstack.steps import STAGE, Refuse, Wait, title
 from binder_node.providers.openstack.things import Candidate, Found, Market, Server, Thing, Volume, collected
 from binder_node.providers.openstack.work import FIRST_PAUSE, LONGEST_PAUSE, Work, markets, still
+from binder_node.secrets.tokens import find
 
 ALIVE_SECONDS = 10
 CONSOLE_LINES = 5
@@ -62,7 +64,9 @@ class OpenStackMachine:
 
     def __init__(self, node: Node, patience: Patience | None = None) -> None:
         self.node, self.patience = node, patience or Patience()
-        self.cloud = Cloud(node.spec.name, openstack(node.spec), self.patience)
+        # Once: a command may ask for a passphrase.
+        secret = cache(lambda: find(node, "openstack"))
+        self.cloud = Cloud(node.spec.name, openstack(node.spec), secret, self.patience)
 
     def nothing(self) -> OpenStackSeen:
         """As if everything that the inventory names were to be had."""
