@@ -24,6 +24,7 @@ class ProviderKind(StrEnum):
     local = "local"
     ssh = "ssh"
     hetzner = "hetzner"
+    openstack = "openstack"
 
 
 class StorageKind(StrEnum):

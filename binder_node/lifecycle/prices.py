@@ -17,7 +17,7 @@ from binder_node.events import Reporter
 from binder_node.providers import Shop, shop_for
 from binder_node.providers.base import Leftover, Provider
 from binder_node.providers.offers import Bill, Use, bill, bill_of, fitting
-from binder_node.spec.model import HetznerProvider, Spec
+from binder_node.spec.model import HetznerProvider, OpenStackProvider, Spec
 
 if TYPE_CHECKING:
     from binder_node.lifecycle.opened import Opened
@@ -58,7 +58,7 @@ def cost(opened: Opened, report: Reporter) -> Bill:
 
 def above_limit(spec: Spec, found: Bill) -> Decimal | None:
     """``provider.max_price`` where machine, address and volume cost more; what depends on use stops nobody."""
-    most = spec.provider.max_price if isinstance(spec.provider, HetznerProvider) else None
+    most = spec.provider.max_price if isinstance(spec.provider, HetznerProvider | OpenStackProvider) else None
     limit = None if most is None else Decimal(str(most))
     return limit if limit is not None and found.fixed > limit else None
 

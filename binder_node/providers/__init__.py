@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from binder_node.node import Node
 from binder_node.providers.base import Leftover, Provider
 from binder_node.providers.offers import Offer, Tariff
-from binder_node.spec.model import HetznerProvider, LocalProvider
+from binder_node.spec.model import HetznerProvider, LocalProvider, OpenStackProvider
 
 
 def provider_for(node: Node) -> Provider:
@@ -21,6 +21,10 @@ def provider_for(node: Node) -> Provider:
         from binder_node.providers.hetzner.stage import HetznerMachine
 
         return HetznerMachine(node)
+    if isinstance(node.spec.provider, OpenStackProvider):
+        from binder_node.providers.openstack.stage import OpenStackMachine
+
+        return OpenStackMachine(node)
     from binder_node.providers.ssh import SshMachine
 
     return SshMachine(node)

@@ -9,7 +9,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Literal
 
 from binder_node.spec import sizing
-from binder_node.spec.model import HetznerProvider, S3Storage, Spec
+from binder_node.spec.model import HetznerProvider, OpenStackProvider, S3Storage, Spec
 from binder_node.spec.quantity import shortest
 from binder_node.spec.sizing import GB
 
@@ -226,7 +226,7 @@ def use_of(spec: Spec) -> Use:
     """What the inventory says that a month takes."""
     provider = spec.provider
     return Use(
-        volume=int(provider.volume or 0) if isinstance(provider, HetznerProvider) else 0,
+        volume=int(provider.volume or 0) if isinstance(provider, HetznerProvider | OpenStackProvider) else 0,
         bucket=isinstance(spec.storage, S3Storage),
         stored=int(spec.cost.stored),
         traffic=int(spec.cost.traffic),

@@ -8,7 +8,14 @@ from ipaddress import IPv4Network
 from binder_node.errors import Problem
 from binder_node.spec import sizing
 from binder_node.spec.keys import Key, dotted
-from binder_node.spec.model import HetznerProvider, LocalProvider, NodeStorage, Spec, SshProvider
+from binder_node.spec.model import (
+    HetznerProvider,
+    LocalProvider,
+    NodeStorage,
+    OpenStackProvider,
+    Spec,
+    SshProvider,
+)
 from binder_node.spec.public import AcmeTls, NoTls
 from binder_node.spec.quantity import shortest
 from binder_node.spec.rules_hetzner import bucket_location
@@ -105,4 +112,16 @@ def _hetzner(spec: Spec) -> Iterator[Advice]:
         yield ("provider", "max_price"), "prices change", "write what the node may cost a month, like 350"
 
 
-CHECKS: tuple[Callable[[Spec], Iterator[Advice]], ...] = (_membership, _sizes, _disk, _examples, _hetzner)
+def _openstack(spec: Spec) -> Iterator[Advice]:
+    provider = spec.provider
+    if not isinstance(provider, OpenStackProvider):
+        return
+    unpriced = [flavor for flavor in provider.flavors if flavor not in provider.prices]
+    if unpriced and not (unpriced == [provider.flavors[0]] and spec.cost.machine is not None):
+        wrong = f"nobody tells the price of {', '.join(unpriced)}: OpenStack has none"
+        yield ("provider", "prices"), wrong, "write what a month costs, from the seller's list"
+    if any(str(network) == "0.0.0.0/0" for network in spec.ssh.admin_networks):
+        yield ("ssh", "admin_networks"), "ssh is let in from everywhere", "write the networks that you log in from"
+
+
+CHECKS: tuple[Callable[[Spec], Iterator[Advice]], ...] = (_membership, _sizes, _disk, _examples, _hetzner, _openstack)

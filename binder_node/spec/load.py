@@ -28,7 +28,7 @@ from binder_node.spec.types import HostName
 FOLDER = Path("inventories")
 SUFFIXES = (".yaml", ".yml")
 # A provider's key with the size of the filesystem that `machine.state` lies on, where that is not the machine's disk.
-OWN_DISK = {"local": "disk_image", "hetzner": "volume"}
+OWN_DISK = {"local": "disk_image", "hetzner": "volume", "openstack": "volume"}
 # Keys of files on the operator's machine: relative to the inventory's folder, absolute in the Spec.
 PATHS: tuple[tuple[str, str], ...] = (
     ("provider", "identity"),
@@ -254,6 +254,6 @@ def render(inventory: Inventory) -> dict[str, Any]:
 
 
 def _leaves(value: Any, key: Key) -> list[Key]:
-    if isinstance(value, dict) and value and key[-1:] != ("mirrors",):
+    if isinstance(value, dict) and value and key[-1:] not in (("mirrors",), ("prices",)):
         return [leaf for name, inner in value.items() for leaf in _leaves(inner, (*key, name))]
     return [key]

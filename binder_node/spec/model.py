@@ -149,7 +149,54 @@ class HetznerProvider(Model):
     endpoint: Url = Field("https://api.hetzner.cloud/v1", description="URL of the API.")
 
 
-Provider = Annotated[LocalProvider | SshProvider | HetznerProvider, Field(discriminator="kind")]
+class OpenStackProvider(Model):
+    """A server of an OpenStack cloud, like OVH Public Cloud.
+
+    Who you are is no part of the inventory: the `OS_*` variables of your cloud's openrc file, or a clouds.yaml. The
+    password, or the application credential's secret, may also come from `token_command` or the node's secrets.
+    """
+
+    kind: Literal["openstack"] = Field(description="Where the machine comes from.")
+    cloud: str = Field("", description="The cloud's name in clouds.yaml; none: the `OS_*` variables.")
+    regions: tuple[str, ...] = Field(
+        min_length=1,
+        description="Regions, the best first: the next one is tried when no flavor is to be had. Put the bucket there.",
+        examples=[["GRA11"]],
+    )
+    flavors: tuple[str, ...] = Field(
+        min_length=1,
+        description="Flavors, the best first; none may be smaller than `machine`.",
+        examples=[["b3-64", "r3-64"]],
+    )
+    image: str = Field("Debian 12", description="Name or id of the image: Debian 12 or Ubuntu 24.04.")
+    network: str = Field("Ext-Net", description="Name or id of the network that the server's port is on.")
+    floating_from: str = Field(
+        "",
+        description="External network that a floating address is taken from; none: `network` itself gives the public "
+        "address, as OVH's Ext-Net does.",
+    )
+    zone: str = Field("", description="Availability zone of server and volume; none: the cloud's choice.")
+    volume: Quantity | None = Field(
+        None,
+        description="Size of a volume that `machine.state` lies on: it outlives the server. "
+        "None: the server's own disk.",
+    )
+    volume_type: str = Field("", description="The volume's type, like high-speed; none: the cloud's default.")
+    prices: dict[str, float] = Field(
+        default_factory=dict,
+        description="A month of each flavor without VAT, in `cost.currency`: {b3-64: 150}. OpenStack tells no prices.",
+    )
+    token_command: tuple[str, ...] = Field(
+        (),
+        description="Command that prints the password or the application credential's secret, as a list: "
+        "[pass, show, ovh/bids]. Run without a shell.",
+    )
+    max_price: float | None = Field(
+        None, gt=0, description="No server is made of a flavor that costs more a month, or whose price is not known."
+    )
+
+
+Provider = Annotated[LocalProvider | SshProvider | HetznerProvider | OpenStackProvider, Field(discriminator="kind")]
 
 
 class Ssh(Model):
@@ -306,6 +353,6 @@ class Spec(Model):
         """Bytes of the filesystem that `machine.state` lies on: the image's or the volume's where there is one."""
         if isinstance(self.provider, LocalProvider) and self.provider.disk_image is not None:
             return int(self.provider.disk_image)
-        if isinstance(self.provider, HetznerProvider) and self.provider.volume is not None:
+        if isinstance(self.provider, HetznerProvider | OpenStackProvider) and self.provider.volume is not None:
             return int(self.provider.volume)
         return int(self.machine.disk)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from binder_node.hostkeys import fingerprint
 from binder_node.spec.keys import Key, dotted
-from binder_node.spec.model import HetznerProvider, LocalProvider, Spec, SshProvider
+from binder_node.spec.model import LocalProvider, Spec, SshProvider
 from binder_node.spec.public import AcmeTls, FilesTls, ZoneDns
 from binder_node.spec.quantity import shortest
 from binder_node.spec.sizing import GB, IDLE
@@ -85,7 +85,7 @@ def machine_is_large_enough(spec: Spec) -> Iterator[Found]:
         )
     if spec.state_disk < LEAST_DISK <= machine.disk:
         wrong = f"{shortest(spec.state_disk)} does not hold a node's own images"
-        key = "volume" if isinstance(spec.provider, HetznerProvider) else "disk_image"
+        key = "disk_image" if isinstance(spec.provider, LocalProvider) else "volume"
         yield Found(("provider", key), wrong, f"write {shortest(LEAST_DISK)} or more")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from binder_node.spec.model import HetznerProvider, S3Storage, Spec
+from binder_node.spec.model import HetznerProvider, OpenStackProvider, S3Storage, Spec
 from binder_node.spec.quantity import shortest
 from binder_node.spec.rules import Found, rule
 from binder_node.spec.sizing import GB
@@ -53,6 +53,6 @@ def volume_is_one_that_hetzner_makes(spec: Spec) -> Iterator[Found]:
 
 @rule("provider", "ssh")
 def cloud_image_listens_at_22(spec: Spec) -> Iterator[Found]:
-    if isinstance(spec.provider, HetznerProvider) and spec.ssh.port != 22:
+    if isinstance(spec.provider, HetznerProvider | OpenStackProvider) and spec.ssh.port != 22:
         wrong = f"a fresh server's sshd listens at 22, not at {spec.ssh.port}"
         yield Found(("ssh", "port"), wrong, "write 22, or remove the line")
