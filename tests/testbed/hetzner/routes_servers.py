@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
@@ -14,7 +15,7 @@ from tests.testbed.hetzner.catalogue import Image, Location, ServerType
 from tests.testbed.hetzner.errors import ApiError, invalid, not_found
 from tests.testbed.hetzner.project import Project
 from tests.testbed.hetzner.query import check_labels
-from tests.testbed.hetzner.resources import PrimaryIp, Server, Volume
+from tests.testbed.hetzner.resources import Firewall, PrimaryIp, Server, Volume
 
 # RFC 1123, as the API asks of a server's name.
 HOST_NAME = r"^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?$"
@@ -143,6 +144,43 @@ def check_room(project: Project, type_: ServerType, place: Location, group: int 
         raise ApiError("resource_unavailable", "error during placement")
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a new server is made of: found and free. ``fresh``: kinds of addresses that are made for it."""
+
+    type: ServerType
+    place: Location
+    image: Image
+    keys: tuple[str, ...]
+    ips: list[PrimaryIp]
+    volumes: list[Volume]
+    walls: list[Firewall]
+    fresh: list[str]
+
+
+def parts_of(project: Project, body: CreateServer) -> Parts:
+    """Raises ApiError where one of them is not to be had; nothing is made yet."""
+    type_ = find_type(project, str(body.server_type))
+    place = find_place(project, body, type_)
+    net = body.public_net
+    asked = [("ipv4", net.enable_ipv4, net.ipv4), ("ipv6", net.enable_ipv6, net.ipv6)]
+    found = Parts(
+        type=type_,
+        place=place,
+        image=find_image(project, str(body.image), type_.arch),
+        keys=find_keys(project, body),
+        ips=[find_ip(project, number, kind, place) for kind, _, number in asked if number is not None],
+        volumes=[find_volume(project, number, place) for number in body.volumes],
+        walls=[project.get(project.firewalls, "firewall", row.firewall) for row in body.firewalls],
+        fresh=[kind for kind, enabled, number in asked if enabled and number is None],
+    )
+    if body.placement_group is not None:
+        project.get(project.placement_groups, "placement group", body.placement_group)
+    check_room(project, type_, place, body.placement_group)
+    project.check_limit("primary_ips", len(project.primary_ips) + len(found.fresh))
+    return found
+
+
 def create(call: Call) -> Answer:
     project, body = call.project, call.parse(CreateServer)
     labels = check_labels(body.labels)
@@ -151,48 +189,34 @@ def create(call: Call) -> Answer:
     if body.networks:
         raise ApiError("unsupported_error", "this stand-in has no networks")
     project.check_name(project.servers, "server", body.name)
-    type_ = find_type(project, str(body.server_type))
-    place = find_place(project, body, type_)
-    image = find_image(project, str(body.image), type_.arch)
-    keys = find_keys(project, body)
-    net = body.public_net
-    given = [(kind, number) for kind, number in (("ipv4", net.ipv4), ("ipv6", net.ipv6)) if number is not None]
-    ips = [find_ip(project, number, kind, place) for kind, number in given]
-    volumes = [find_volume(project, number, place) for number in body.volumes]
-    walls = [project.get(project.firewalls, "firewall", row.firewall) for row in body.firewalls]
-    if body.placement_group is not None:
-        project.get(project.placement_groups, "placement group", body.placement_group)
-    check_room(project, type_, place, body.placement_group)
-    wanted = [kind for kind, on in (("ipv4", net.enable_ipv4), ("ipv6", net.enable_ipv6)) if on]
-    fresh = [kind for kind in wanted if kind not in [row.type for row in ips]]
-    project.check_limit("primary_ips", len(project.primary_ips) + len(fresh))
+    parts = parts_of(project, body)
 
     made = Server(
         id=project.new_id(),
         name=body.name,
         labels=labels,
         created=project.now(),
-        type=type_.name,
-        location=place.name,
-        image=image.id,
-        disk=type_.disk,
+        type=parts.type.name,
+        location=parts.place.name,
+        image=parts.image.id,
+        disk=parts.type.disk,
         user_data=body.user_data,
-        ssh_keys=keys,
+        ssh_keys=parts.keys,
         placement_group=body.placement_group,
     )
     project.servers[made.id] = made
-    for row in [*ips, *(project.new_ip(kind, place.name, auto_delete=True) for kind in fresh)]:
+    for row in [*parts.ips, *(project.new_ip(kind, parts.place.name, auto_delete=True) for kind in parts.fresh)]:
         row.server = made.id
-    for wall in walls:
+    for wall in parts.walls:
         wall.servers.append(made.id)
-    for volume in volumes:
+    for volume in parts.volumes:
         volume.server = made.id
-    actions = begin(project, made, volumes, body.start_after_create)
+    actions = begin(project, made, parts.volumes, body.start_after_create)
     answer = {
         "server": render.server(project, made),
         "action": actions[0].json(),
         "next_actions": [action.json() for action in actions[1:]],
-        "root_password": None if keys else secrets.token_urlsafe(15),
+        "root_password": None if parts.keys else secrets.token_urlsafe(15),
     }
     return Answer(201, answer)
 
