@@ -25,18 +25,24 @@ from binder_node.secrets.store import SecretStore, utc_now
 # sshd reads its keys anew within milliseconds of a reload.
 SECONDS = 20.0
 
-# The key comes by stdin: a line to add where it is not there yet.
+# The new key comes by stdin: a marked line to add, unless the key is there already.
 LET_IN = """\
-set -e; umask 077; mkdir -p ~/.ssh; cd ~/.ssh; touch authorized_keys; read -r key
-grep -qxF "$key" authorized_keys && exit 0
-cp -p authorized_keys .binder-node-keys
-if [ -s .binder-node-keys ] && [ -n "$(tail -c 1 .binder-node-keys)" ]; then echo >> .binder-node-keys; fi
-printf '%s\\n' "$key" >> .binder-node-keys; mv -f .binder-node-keys authorized_keys
+set -e; umask 077; mkdir -p ~/.ssh; touch ~/.ssh/authorized_keys; read -r new
+file=$(readlink -f ~/.ssh/authorized_keys)
+grep -qF "$new" "$file" && exit 0
+cp -p "$file" "$file.part"
+if [ -s "$file" ] && [ -n "$(tail -c 1 "$file")" ]; then echo >> "$file.part"; fi
+printf '%s binder-node-new\\n' "$new" >> "$file.part"; mv -f "$file.part" "$file"
 """
-# Lines with that key go, whatever options or comments they have.
+# The old key and the new one come by stdin: in each line that has the old one the new one takes its place, with the
+# options and between the markers that it had (binder_node.host.login); then the marked line is one too many.
 LOCK_OUT = """\
-set -e; umask 077; cd ~/.ssh; read -r key; cp -p authorized_keys .binder-node-keys
-awk -v key="$key" 'index($0, key) == 0' authorized_keys > .binder-node-keys; mv -f .binder-node-keys authorized_keys
+set -e; umask 077; file=$(readlink -f ~/.ssh/authorized_keys); read -r old; read -r new; cp -p "$file" "$file.part"
+awk -v old="$old" -v new="$new" '
+  NR == FNR { if (index($0, old)) found = 1; next }
+  $0 == new " binder-node-new" { if (!found) print new; next }
+  { at = index($0, old); if (at) $0 = substr($0, 1, at - 1) new substr($0, at + length(old)); print }
+' "$file" "$file" > "$file.part"; mv -f "$file.part" "$file"
 """
 # The private key comes by stdin. That a unit has another name, or is started by its socket, is no error: see _prove.
 SHOW = """\
@@ -75,7 +81,8 @@ def rotate_keys(opened: Opened, store: SecretStore, names: Sequence[str], report
     with step(report, "machine", "log in with the new ones"):
         access = _prove(opened, new)
         if "login_key" in keys:
-            _do(access, "lock the old login key out", LOCK_OUT, f"{' '.join(old.login_key_public.split()[:2])}\n")
+            halves = (" ".join(one.login_key_public.split()[:2]) for one in (old, new))
+            _do(access, "lock the old login key out", LOCK_OUT, "".join(f"{half}\n" for half in halves))
     store.change(lambda now: arrived(now, keys, publics, utc_now()))
     return list(keys)
 

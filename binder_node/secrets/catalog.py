@@ -150,11 +150,8 @@ def unused(name: str, spec: Spec) -> str:
     """Why nothing of this node uses a secret; empty where something does."""
     if name.startswith("minio_root_") and isinstance(spec.storage, S3Storage):
         return "its bucket is elsewhere: there is no MinIO on it"
-    if isinstance(spec.provider, SshProvider):
-        if name == "host_key":
-            return "the machine has a host key of its own, which stands in the inventory (provider.host_key)"
-        if name == "login_key" and spec.provider.identity is not None:
-            return "it is logged in to with your own key (provider.identity)"
+    if name == "host_key" and isinstance(spec.provider, SshProvider):
+        return "the machine has a host key of its own, which was confirmed (provider.host_key)"
     return ""
 
 

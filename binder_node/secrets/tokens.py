@@ -104,12 +104,12 @@ def missing(where: Node | Spec | str, kind: Kind) -> Problem:
     """What is said where there is no token: the ways in which one can be given."""
     ways = [f"set {kind.variables[0]} in the environment"]
     node, _, _ = _places(where, kind, None, None)
+    if section := _section(where, kind):
+        ways.append(f"or say in the inventory what prints it ({section}.token_command: [pass, show, {kind.name}])")
     if node:
-        section = _section(where, kind)
-        ways += [
-            f"or say in the inventory what prints it ({section}.token_command: [pass, show, {kind.name}])",
-            f"or keep it encrypted with the node's secrets (`binder-node secrets set {node} tokens.{kind.name}`)",
-        ]
+        ways.append(
+            f"or keep it encrypted with the node's secrets (`binder-node secrets set {node} tokens.{kind.name}`)"
+        )
     return Problem("", 0, node, f"there is no API token for {kind.label}", ", ".join(ways))
 
 
@@ -176,10 +176,11 @@ def _sections(spec: Spec, kind: Kind) -> list[str]:
 
 
 def _section(where: Node | Spec | str, kind: Kind) -> str:
-    """The section of the inventory that would say ``token_command``."""
+    """The section of the inventory that would say ``token_command``; empty where none can."""
     if isinstance(where, str):
-        return SECTIONS[0]
-    return next(iter(_sections(where.spec if isinstance(where, Node) else where, kind)), SECTIONS[0])
+        return SECTIONS[0] if where else ""
+    spec = where.spec if isinstance(where, Node) else where
+    return next((name for name in _sections(spec, kind) if hasattr(getattr(spec, name), "token_command")), "")
 
 
 def checked(text: str, kind: Kind, place: str) -> Masked:

@@ -13,6 +13,7 @@ from binder_node import remote
 from binder_node.artifacts.pins import load_pins
 from binder_node.errors import InputError, StepError
 from binder_node.events import silent
+from binder_node.layout import MARKERS
 from binder_node.lifecycle import keys
 from binder_node.lifecycle.keys import rotate_keys
 from binder_node.lifecycle.opened import Opened, access_of
@@ -74,6 +75,11 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Made]:
 
 
 def test_both_are_changed_and_the_old_ones_open_nothing(made: Made) -> None:
+    access, _ = access_of(made.opened)
+    begin, end = MARKERS
+    others = [f"no-pty {ADMIN}", begin, "OLD", ADMIN, end, 'from="198.19.0.0/16" OLD in a hurry', "# the end"]
+    text = "\n".join(others).replace("OLD", made.first.login_key_public)
+    remote.run(access, "cat >> ~/.ssh/authorized_keys", input=text)  # without a last line end
     assert rotate_keys(made.opened, made.store, ["host_key", "login_key"], silent) == ["host_key", "login_key"]
     new = made.store.load()
     assert new.login_key != made.first.login_key
@@ -85,9 +91,9 @@ def test_both_are_changed_and_the_old_ones_open_nothing(made: Made) -> None:
         remote.hindrance(made.access(new, made.first))
     # Other people's keys stay, in their order, and nothing lies about.
     lines = remote.run(access, "cat ~/.ssh/authorized_keys").stdout.splitlines()
-    assert lines == [ADMIN, new.login_key_public]
+    assert lines == [line.replace("OLD", new.login_key_public) for line in ["OLD", *others]]
     assert remote.run(access, "stat -c %a ~/.ssh/authorized_keys").stdout == "600\n"
-    assert remote.run(access, "ls -a ~/.ssh /etc/ssh | grep binder-node; true").stdout == ""
+    assert remote.run(access, "ls -a ~/.ssh /etc/ssh | grep -e binder-node -e part; true").stdout == ""
     assert remote.run(access, "stat -c '%a %U' /etc/ssh/ssh_host_ed25519_key").stdout == "600 root\n"
     assert made.store.document().coming == {}
 
@@ -133,7 +139,7 @@ def test_killed_at_each_step_the_same_command_goes_on(made: Made, monkeypatch: p
         assert after.login_key != before.login_key
         access, _ = access_of(made.opened)
         lines = remote.run(access, "cat ~/.ssh/authorized_keys").stdout.splitlines()
-        assert after.login_key_public in lines
+        assert lines == [after.login_key_public]
         assert "Permission denied" in remote.hindrance(made.access(before, after))
     assert kill == 12, "a step came or went: six calls, each killed before and after"
 

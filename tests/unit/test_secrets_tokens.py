@@ -93,6 +93,15 @@ class TestMissing:
         with pytest.raises(InputError, match=r"dns\.token_command: \[pass, show, hcloud\]"):
             token(cast("Spec", spec), "hcloud", {})
 
+    def test_what_the_inventory_cannot_say_is_not_proposed(self) -> None:
+        spec = SimpleNamespace(
+            name="bids", provider=SimpleNamespace(kind="ssh"), dns=SimpleNamespace(kind="cloudflare")
+        )
+        with pytest.raises(InputError) as caught:
+            token(cast("Spec", spec), "cloudflare", {})
+        assert "token_command" not in str(caught.value)
+        assert "secrets set bids tokens.cloudflare" in str(caught.value)
+
     @pytest.mark.parametrize(
         "text", [f"{TOKEN}\r\nX-Evil: 1", f"{TOKEN} {TOKEN}", f"{TOKEN}\x00", TOKEN * 1000, "tökén"]
     )
