@@ -107,7 +107,7 @@ def test_the_password_may_come_from_a_command_or_the_nodes_secrets(
     openstack: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OS_PASSWORD")
-    with pytest.raises(InputError, match="there are no credentials"):
+    with pytest.raises(InputError, match="there is no API token for OpenStack; set OS_"):
         machine_at(tmp_path).inspect(silent)
     machine_at(tmp_path, token_command=["echo", "correct horse"]).inspect(silent)
     kept = SECRETS.model_copy(update={"tokens": {"openstack": Masked("correct horse")}})
