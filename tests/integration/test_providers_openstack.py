@@ -225,7 +225,7 @@ def test_a_withdrawn_flavor_is_said_before_anything_is_made(openstack: Server, t
         ({"floating_from": "public"}, "there is no network public"),
         (
             {"max_price": 100.0, "prices": {"b3-64": 150.0}},
-            "it costs 150 EUR a month, more than provider.max_price, 100",
+            "150.00 EUR a month are more than provider.max_price, 100",
         ),
         ({"max_price": 100.0}, "b3-64 in GRA11: its price is not in provider.prices"),
     ],
