@@ -192,7 +192,10 @@ class OpenStackProvider(Model):
         "[pass, show, ovh/bids]. Run without a shell.",
     )
     max_price: float | None = Field(
-        None, gt=0, description="No server is made of a flavor that costs more a month, or whose price is not known."
+        None,
+        gt=0,
+        description="Server, address and volume may cost this much a month, in `cost.currency` without VAT; `up` makes "
+        "no server above it, nor one whose price is not known.",
     )
 
 

@@ -45,14 +45,16 @@ def environment(server: Server, **changed: str) -> dict[str, str]:
 
 
 @contextmanager
-def cloud(**changed: Any) -> Iterator[Server]:
-    """The stand-in with two regions, and its ``OS_*`` variables in the environment. Each process has addresses of its
-    own: several run at once.
+def cloud(*regions: str) -> Iterator[Server]:
+    """The stand-in with ``regions`` (two, where none are named), and its ``OS_*`` variables in the environment.
+
+    Each process has addresses of its own: several run at once.
     """
     net = 64 + os.getpid() % 150
     machines = LoopbackMachines()
-    state = State(machines=machines, build_seconds=0.02, delete_seconds=0.02, **changed)
-    state.regions = {name: region(name, f"127.{net}.{index}.0/24") for index, name in enumerate(("GRA11", "SBG5"))}
+    state = State(machines=machines, build_seconds=0.02, delete_seconds=0.02)
+    names = regions or ("GRA11", "SBG5")
+    state.regions = {name: region(name, f"127.{net}.{index}.0/24") for index, name in enumerate(names)}
     server = Server(state)
     server.start()
     before = {key: value for key, value in os.environ.items() if key.startswith("OS_")}
@@ -139,6 +141,17 @@ def snapshot(server: Server) -> str:
     state.quiet()
     with state.lock:
         return json.dumps({name: {table: one.table(table) for table in TABLES} for name, one in state.regions.items()})
+
+
+def clear(server: Server) -> None:
+    """The project is empty again."""
+    state = server.state
+    state.quiet()
+    state.threads.clear()
+    for one in state.regions.values():
+        for table in TABLES:
+            one.table(table).clear()
+    state.machines.close()
 
 
 def child(variables: dict[str, str], secrets: str, folder: str, provider: dict[str, Any], verb: str) -> None:

@@ -107,7 +107,7 @@ def test_the_password_may_come_from_a_command_or_the_nodes_secrets(
     openstack: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OS_PASSWORD")
-    with pytest.raises(InputError, match="there are no credentials"):
+    with pytest.raises(InputError, match="there is no API token for OpenStack; set OS_"):
         machine_at(tmp_path).inspect(silent)
     machine_at(tmp_path, token_command=["echo", "correct horse"]).inspect(silent)
     kept = SECRETS.model_copy(update={"tokens": {"openstack": Masked("correct horse")}})
@@ -225,7 +225,7 @@ def test_a_withdrawn_flavor_is_said_before_anything_is_made(openstack: Server, t
         ({"floating_from": "public"}, "there is no network public"),
         (
             {"max_price": 100.0, "prices": {"b3-64": 150.0}},
-            "it costs 150 EUR a month, more than provider.max_price, 100",
+            "150.00 EUR a month are more than provider.max_price, 100",
         ),
         ({"max_price": 100.0}, "b3-64 in GRA11: its price is not in provider.prices"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from binder_node.providers.openstack import reading
 from binder_node.providers.openstack.calls import explained, retry_after, said
 from binder_node.providers.openstack.imagine import planned
-from binder_node.providers.openstack.market import candidates, lacking, shortfall, volume_size
+from binder_node.providers.openstack.market import candidates, dear, fixed, lacking, shortfall, volume_size
 from binder_node.providers.openstack.plan import elected, next_step, wanted_rules
 from binder_node.providers.openstack.removal import doomed, next_removal, surplus
 from binder_node.providers.openstack.steps import (
@@ -241,6 +242,16 @@ def test_a_quota_is_measured_before_it_is_met() -> None:
     assert lacking(full, flavor, spec_of(), volume=False) == "the project's quota is full: cores: 16 wanted, 4 left"
     assert lacking(full, flavor, spec_of(volume="1T"), volume=True).endswith("4 left; volumes: 1 wanted, 0 left")
     assert lacking(market(), flavor, spec_of(), volume=True) == ""
+
+
+def test_what_it_may_cost_is_server_address_and_volume() -> None:
+    said: dict[str, Any] = {"prices": {"b3-64": 90.0}, "volume": "200G", "cost": {"volume": 0.04, "address": 2.0}}
+    assert fixed(spec_of(**said), "b3-64") == Decimal("100.00")
+    assert fixed(spec_of(**said), "r3-64") is None
+    assert dear(spec_of(**said, max_price=100.0), "b3-64") == ""
+    assert "100.00 EUR a month are more" in dear(spec_of(**said, max_price=99.0), "b3-64")
+    assert "is not in provider.prices" in dear(spec_of(**said, max_price=99.0), "r3-64")
+    assert dear(spec_of(), "r3-64") == ""
 
 
 def test_destroy_goes_from_the_server_outwards_and_keeps_what_was_in_use() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from binder_node.errors import DeadlineError, InputError, Problem, StepError
+from binder_node.errors import BinderNodeError, DeadlineError, InputError, Problem, StepError
 
 # A service behind a load balancer answers 502 to 504 while it restarts, and 500 when its database or queue does.
 BROKEN = frozenset({500, 502, 503, 504})
@@ -79,6 +79,8 @@ def call(
     while True:
         try:
             return function()
+        except BinderNodeError:
+            raise
         except Exception as error:  # three libraries' errors: sorted here, and raised again where unknown
             code, wait = status(error), retry_after(error)
             lost = code in BROKEN or (code is None and is_lost(error))

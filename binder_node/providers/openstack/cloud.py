@@ -39,6 +39,9 @@ COMPUTE_VERSION = "2.9"
 # A list is of one kind in one region; more at once only makes a rate limit angry.
 AT_ONCE = 5
 
+# keystoneauth's names of the ways to log in that take one (keystoneauth1.loading).
+WITH_SECRET = ("password", "v3password", "v3applicationcredential")
+
 T = TypeVar("T")
 
 
@@ -52,7 +55,7 @@ class Cloud:
 
     node: str
     provider: OpenStackProvider
-    secret: Callable[[], Masked | None] = lambda: None
+    secret: Callable[[], Masked]
     patience: Patience = field(default_factory=Patience)
     _open: dict[str, Connection] = field(default_factory=dict)
 
@@ -328,13 +331,13 @@ class Cloud:
         return cloud
 
     def _complete(self, entry: dict[str, Any]) -> None:
-        """Put the secret into a cloud's ``entry`` that has all but it; one with a token, or nothing, is left alone."""
+        """Put the secret into a cloud's ``entry`` that says who we are and how we log in, and has all but it."""
         auth = entry.setdefault("auth", {})
         given = {**entry, **auth}
+        by_name = any(given.get(name) for name in ("application_credential_id", "username", "user_id"))
         field = "application_credential_secret" if given.get("application_credential_id") else "password"
-        who = ("application_credential_id", "username", "user_id")
-        if any(given.get(name) for name in who) and not given.get(field) and (secret := self.secret()) is not None:
-            auth[field] = secret.reveal()
+        if by_name and given.get("auth_type", "password") in WITH_SECRET and not given.get(field):
+            auth[field] = self.secret().reveal()
 
     def _read(self, step: str, function: Callable[[], T]) -> T:
         return call(self.node, step, function, again=True, seconds=self.patience.call)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 
-from binder_node.providers.offers import HOURS, Offer
+from binder_node.providers.offers import HOURS, Offer, money
 from binder_node.providers.openstack.things import Candidate, Flavor, Market
 from binder_node.spec.model import OpenStackProvider, Spec
+from binder_node.spec.sizing import GB
 
 GIB = 2**30
 
@@ -117,14 +118,23 @@ def offered(spec: Spec, market: Market, flavor: Flavor) -> Offer | None:
     )
 
 
+def fixed(spec: Spec, flavor: str) -> Decimal | None:
+    """A month of server, address and volume; None where the inventory states no price of the flavor."""
+    stated, cost = price(spec, flavor), spec.cost
+    if stated is None:
+        return None
+    volume = Decimal(int(openstack(spec).volume or 0)) / GB * Decimal(str(cost.volume or 0))
+    return money(Decimal(str(stated)) + Decimal(str(cost.address or 0)) + volume)
+
+
 def dear(spec: Spec, flavor: str) -> str:
     """Why a flavor may not be taken for its price; empty when it may."""
-    most, costs = openstack(spec).max_price, price(spec, flavor)
-    if most is None or (costs is not None and costs <= most):
+    most, costs = openstack(spec).max_price, fixed(spec, flavor)
+    if most is None or (costs is not None and costs <= Decimal(str(most))):
         return ""
     if costs is None:
         return "its price is not in provider.prices, and provider.max_price is set"
-    return f"it costs {costs:g} {spec.cost.currency} a month, more than provider.max_price, {most:g}"
+    return f"{costs} {spec.cost.currency} a month are more than provider.max_price, {most:g}"
 
 
 def candidates(spec: Spec, regions: Collection[str] | None = None) -> list[Candidate]:

@@ -25,7 +25,7 @@ from binder_node.providers.openstack.plan import choice, elected, next_step, van
 from binder_node.providers.openstack.steps import STAGE, Refuse, Wait, title
 from binder_node.providers.openstack.things import Candidate, Found, Market, Server, Thing, Volume, collected
 from binder_node.providers.openstack.work import FIRST_PAUSE, LONGEST_PAUSE, Work, markets, still
-from binder_node.secrets.tokens import find
+from binder_node.secrets.tokens import token
 
 ALIVE_SECONDS = 10
 CONSOLE_LINES = 5
@@ -65,7 +65,7 @@ class OpenStackMachine:
     def __init__(self, node: Node, patience: Patience | None = None) -> None:
         self.node, self.patience = node, patience or Patience()
         # Once: a command may ask for a passphrase.
-        secret = cache(lambda: find(node, "openstack"))
+        secret = cache(lambda: token(node, "openstack"))
         self.cloud = Cloud(node.spec.name, openstack(node.spec), secret, self.patience)
 
     def nothing(self) -> OpenStackSeen:
