@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from binder_node.cli import access, artifacts, cost, launch, node, secrets, spec
+from binder_node.cli import access, cost, launch, node, spec
+from binder_node.cli.lazy import LazyGroup
 
 app = typer.Typer(
     name="binder-node",
@@ -44,8 +45,11 @@ def root(
 for module in (spec, cost, node, launch, access):
     for command in module.app.registered_commands:
         app.registered_commands.append(command)
-app.add_typer(artifacts.app, name="artifacts", help="The pinned files a node is made of.")
-app.add_typer(secrets.app, name="secrets", help="A node's secrets, by their names: no value is ever shown.")
+for name, about in (
+    ("artifacts", "The pinned files a node is made of."),
+    ("secrets", "A node's secrets, by their names: no value is ever shown."),
+):
+    app.add_typer(typer.Typer(cls=LazyGroup, no_args_is_help=True), name=name, help=about)
 
 
 def run() -> None:

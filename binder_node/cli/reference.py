@@ -110,6 +110,7 @@ def markdown() -> str:
     """The whole page."""
     import typer
 
+    from binder_node.cli.lazy import LazyGroup
     from binder_node.cli.main import app
 
     root: Any = typer.main.get_command(app)
@@ -117,13 +118,12 @@ def markdown() -> str:
     lines += _table("Option", [param for param in root.params if not param.name.endswith("_completion")])
     lines += ["", "They stand before the command: `binder-node --debug up bids`."]
     for name, command in root.commands.items():
-        inner = getattr(command, "commands", None)
-        if inner is None:
-            lines += _command(name, command)
-        else:
-            lines += ["", f"## {name}", "", command.help]
-            for sub, subcommand in inner.items():
+        if isinstance(command, LazyGroup):
+            lines += ["", f"## {name}", "", str(command.help)]
+            for sub, subcommand in command.loaded().items():
                 lines += _command(f"{name} {sub}", subcommand, "###")
+        else:
+            lines += _command(name, command)
     lines += [OUTPUT, *_pairs("Command", "Document", DOCUMENTS)]
     lines += [EVENTS, *_pairs("Command", "Outcome", OUTCOMES)]
     lines += [

@@ -16,6 +16,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from binder_node import __version__
+from binder_node.cli.lazy import LazyGroup
 from binder_node.cli.main import app
 from binder_node.cli.reference import EXIT_CODES, VARIABLES, examples, markdown
 from binder_node.errors import BinderNodeError
@@ -41,7 +42,7 @@ def every_command() -> dict[str, Any]:
     root: Any = typer.main.get_command(app)
     found: dict[str, Any] = {}
     for name, command in root.commands.items():
-        inner = getattr(command, "commands", {})
+        inner = command.loaded() if isinstance(command, LazyGroup) else {}
         found |= {f"{name} {sub}": subcommand for sub, subcommand in inner.items()} or {name: command}
     return found
 
