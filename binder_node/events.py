@@ -16,9 +16,9 @@ Kind = Literal["start", "progress", "change", "log", "warn", "done", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """``stage`` is the room's name (``machine``, ``host``, ``storage``, ``release``, ``artifacts``, ``launch``);
-    ``message`` one line for a person; ``data`` what a machine wants to know besides (JSON-serialisable, no secrets).
-    ``at`` is seconds since the epoch.
+    """``stage`` is the room's name (``machine``, ``names``, ``host``, ``storage``, ``release``, ``artifacts``,
+    ``launch``); ``message`` one line for a person; ``data`` what a machine wants to know besides (JSON-serialisable,
+    no secrets). ``at`` is seconds since the epoch.
     """
 
     kind: Kind

@@ -24,6 +24,10 @@ CNI_BIN = PurePosixPath("/opt/binder-node/cni")  # links to STORE
 
 # Subfolders of Spec.machine.state
 RANCHER_STATE, BUILDKIT_STATE, MINIO_STATE, HUB_STATE, ENGINE_STATE = "rancher", "buildkit", "minio", "hub", "engine"
+ACME_STATE = "acme"  # Traefik's account and certificates
+
+# Around our lines in files that are not ours.
+MARKERS = ("# binder-node: begin", "# binder-node: end")
 
 API_PORT = 6443  # K3s's own
 MINIO_PORT = 9000  # loopback only
@@ -34,6 +38,7 @@ RELEASE = "binder"
 REGISTRY_SERVICE = "registry"  # Service in NAMESPACE, port 80 -> node's PULL_PORT
 PUSH_USER, PULL_USER = "push", "pull"
 HUB_UID = 1000
+TRAEFIK_UID = 65532  # whom K3s's chart of Traefik runs it as
 # buildkitd's `defaultCgroupParent`, for both workers: where build steps run, and where the build guard looks.
 BUILD_GROUP = "binder-node-builds"
 BUILD_GUARD = "bin/guard.py"  # below ENGINE_STATE

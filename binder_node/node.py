@@ -22,6 +22,7 @@ class Access:
     identity: Path
     known_hosts: Path
     config: Path  # an OpenSSH config file that says all of the above for host ``name`` (and ControlPath)
+    agent: bool = False  # the operator's ssh-agent instead of ``identity``: for a first login
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Node:
     """A Spec with its secrets, its artifacts by pin name, and ``runtime``: a private folder (0700) of sockets, keys.
 
     ``images`` are the names of container images that the pins fix (``build`` is the stock repo2docker image).
+    ``erase_disk`` is the id of the data disk whose content may go, said for one run.
     """
 
     spec: Spec
@@ -36,3 +38,4 @@ class Node:
     artifacts: Mapping[str, Artifact]
     images: Mapping[str, str]
     runtime: Path
+    erase_disk: str = ""

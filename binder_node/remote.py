@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from binder_node.errors import DeadlineError, StepError
+from binder_node.hostkeys import described, preferred
 from binder_node.node import Access
 
 # ssh's own exit code when it is ssh that failed, not the command (ssh(1), EXIT STATUS).
@@ -50,9 +51,7 @@ def ssh_config(access: Access) -> str:
             f"  HostName {access.address}",
             f"  Port {access.port}",
             f"  User {access.user}",
-            f"  IdentityFile {access.identity}",
-            "  IdentitiesOnly yes",
-            "  IdentityAgent none",
+            *_identity(access),
             f"  UserKnownHostsFile {access.known_hosts}",
             "  GlobalKnownHostsFile none",
             "  StrictHostKeyChecking yes",
@@ -71,6 +70,12 @@ def ssh_config(access: Access) -> str:
             "",
         ]
     )
+
+
+def _identity(access: Access) -> list[str]:
+    if access.agent:  # whichever of its keys is let in; none of the user's files
+        return ["  IdentityFile none", "  IdentityAgent SSH_AUTH_SOCK"]
+    return [f"  IdentityFile {access.identity}", "  IdentitiesOnly yes", "  IdentityAgent none"]
 
 
 def control_path(access: Access) -> Path:
@@ -178,7 +183,7 @@ def _another_key(access: Access) -> StepError | None:
     return StepError(
         access.name,
         f"connect to {access.address}",
-        f"another host key answers there: {' or '.join(sorted(shown))}, not {known[0]}",
+        f"another host key answers there: {' or '.join(map(described, preferred(shown)))}, not {described(known[0])}",
         "nothing was sent; the machine was replaced or somebody is in between: look at its console, do not go on",
     )
 
@@ -204,27 +209,41 @@ def hindrance(access: Access, timeout: float = 5) -> str:
     Raises:
         StepError: another host key answers at the address; waiting would not help.
     """
-    with socket.socket() as knock:
-        knock.settimeout(timeout)
+    barred, failed = knock(access, "true", timeout)
+    return barred or (f"port {access.port} answers, the login does nothing for us: {failed}" if failed else "")
+
+
+def knock(access: Access, command: str, timeout: float = 5) -> tuple[str, str]:
+    """:func:`hindrance`, and of a login that is let in why ``command`` failed, in one line; both empty: all is well.
+
+    Raises:
+        StepError: another host key answers at the address.
+    """
+    with socket.socket() as plug:
+        plug.settimeout(timeout)
         try:
-            knock.connect((access.address, access.port))
+            plug.connect((access.address, access.port))
         except OSError as error:
-            return f"port {access.port} does not answer: {error.strerror or error}"
+            return f"port {access.port} does not answer: {error.strerror or error}", ""
     seconds = timeout + CONNECT_SECONDS
     try:
         done = subprocess.run(
-            ssh_argv(access, "true"), stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
+            ssh_argv(access, command), stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
         # A shared connection to a machine that is gone would be waited for again and again; who uses it may go on.
         disconnect(access, "stop")
-        return f"port {access.port} answers, the login took longer than {seconds:.0f} s"
+        return f"port {access.port} answers, the login took longer than {seconds:.0f} s", ""
     if done.returncode == 0:
-        return ""
+        return "", ""
     if done.returncode == SSH_FAILED and (wrong := _another_key(access)):
         raise wrong
-    said = _text(done.stderr).strip().splitlines()
-    return f"port {access.port} answers, the login fails: {said[-1] if said else f'exit code {done.returncode}'}"
+    # Cloud images let root in to be told on stdout, by a forced command, which login to take instead.
+    said = (_text(done.stderr).strip() or _text(done.stdout).strip()).splitlines()
+    last = said[-1] if said else f"exit code {done.returncode}"
+    if done.returncode != SSH_FAILED:
+        return "", last
+    return f"port {access.port} answers, the login fails: {last}", ""
 
 
 def answers(access: Access, timeout: float = 5) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from binder_node.cli import access, artifacts, launch, node, spec
+from binder_node.cli import access, artifacts, cost, launch, node, secrets, spec
 
 app = typer.Typer(
     name="binder-node",
@@ -41,10 +41,11 @@ def root(
         os.environ["BINDER_NODE_DEBUG"] = "1"
 
 
-for module in (spec, node, launch, access):
+for module in (spec, cost, node, launch, access):
     for command in module.app.registered_commands:
         app.registered_commands.append(command)
 app.add_typer(artifacts.app, name="artifacts", help="The pinned files a node is made of.")
+app.add_typer(secrets.app, name="secrets", help="A node's secrets, by their names: no value is ever shown.")
 
 
 def run() -> None:

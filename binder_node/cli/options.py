@@ -55,6 +55,24 @@ SourceOption = Annotated[
         show_default=False,
     ),
 ]
+FingerprintOption = Annotated[
+    str,
+    typer.Option(
+        "--host-key-fingerprint",
+        metavar="SHA256:...",
+        help="Confirms the host key of a machine that you have ssh to; remembered in known_hosts.",
+        show_default=False,
+    ),
+]
+EraseOption = Annotated[
+    str,
+    typer.Option(
+        "--erase-disk",
+        metavar="ID",
+        help="Lose all that is on the data disk; ID is machine.data_disk, once more.",
+        show_default=False,
+    ),
+]
 BundleOption = Annotated[
     Path | None,
     typer.Option(

@@ -28,9 +28,25 @@ These write one document, in JSON or YAML:
 DOCUMENTS = {
     "check": '`{"ok", "warnings", "file", "spec", "computed"}`; a wrong inventory: '
     '`{"ok": false, "problems": [PROBLEM]}`. A warning and a problem are `{"file", "line", "path", "wrong", "right"}`.',
-    "plan": '`{"node", "count", "stages": [{"stage", "changes": [{"stage", "action", "what", "diff"}]}]}`',
-    "status": '`{"node", "url", "address", "stages": {STAGE: {"ok", "changes", "seen"}}}`. `changes` are texts; what '
+    "plan": '`{"node", "count", "cost", "stages": [{"stage", "changes": [{"stage", "action", "what", "diff"}]}]}`',
+    "status": '`{"node", "url", "address", "certificates": [{"name", "expires", "days", "issuer", "trouble"}], '
+    '"stages": {STAGE: {"ok", "changes", "seen"}}}`. `changes` are texts; what '
     "is in `seen` is the stage's own and may change.",
+    "secrets init": '`{"node", "back_up", "identity", "identity_made", "public", "file", "file_made", "recipients", '
+    '"missing"}`',
+    "secrets show --names": '`{"node", "file", "encrypted_for", "secrets": [{"name", "kind", "purpose", "created", '
+    '"changed", "origin", "used"}]}`; never a value',
+    "secrets rotate": '`{"node", "rotated": [{"name", "restarts", "effect"}], "left": [{"name", "reason"}], '
+    '"in_force", "before"}`; `in_force` is true for ssh keys that the machine has already',
+    "secrets recipients": '`{"node", "file", "agrees", "listed_in", "readers": [{"key", "kind", "comment", "source", '
+    '"encrypted"}], "encrypted_for", "added", "removed", "others"}`',
+    "destroy": 'with `--show`: `{"node", "gone": [text], "kept": [text]}`',
+    "cost": '`{"node", "offer", "lines": [{"what", "unit_price", "unit", "count", "monthly", "fixed"}], "unknown", '
+    '"currency", "monthly", "fixed", "with_vat", "sessions", "per_session", "carries", "per_carried", "max_price"}`. '
+    "Money is a text, exact and without VAT; `fixed` is what is paid whatever is used; `unknown` has no price here; "
+    "`plan` has the same under `cost`, or null.",
+    "offers": "a list of the same, without `node` and `max_price`",
+    "leftovers": '`[{"kind", "name", "id", "node", "note"}]`',
     "artifacts list": '`[{"name", "version", "kind", "needed", "source", "from", "cached", "sha256", "size"}]`; `path` '
     "where it is cached",
     "artifacts verify": '`{"cache", "ok", "files": [{"path", "sha256", "size", "good"}]}`',
@@ -38,8 +54,8 @@ DOCUMENTS = {
 EVENTS = """
 `up`, `launch` and `artifacts fetch|build|bundle` write one event a line while they run, always as JSON:
 `{"kind", "stage", "message", "data", "at"}`. `kind` is one of `start`, `done`, `failed`, `progress`, `change`, `log`
-and `warn`; `at` is in seconds since 1970. `stage` is `machine`, `host`, `storage` or `release`, or `artifacts`, `up`,
-`launch`. A step's `done` has `data.seconds`. The `data` of the last line is the outcome:
+and `warn`; `at` is in seconds since 1970. `stage` is `machine`, `names`, `host`, `storage` or `release`,
+or `artifacts`, `up`, `launch`. A step's `done` has `data.seconds`. The `data` of the last line is the outcome:
 """
 OUTCOMES = {
     "up": '`{"node", "changes", "seconds", "stages": {STAGE: seconds}, "address", "url"}`',
@@ -50,8 +66,8 @@ OUTCOMES = {
 
 EXIT_CODES = {
     0: "Done. For `status`: every stage is as its inventory says.",
-    1: "A step failed, and the message says where, why and what to do; or `status` found changes, a launch or its code "
-    "failed, `artifacts verify` found a damaged file. With a traceback: a bug of ours.",
+    1: "A step failed, and the message says where, why and what to do; or `status` found changes, `leftovers` "
+    "something, a launch or its code failed, `artifacts verify` found a damaged file. With a traceback: a bug of ours.",
     2: "The input is wrong: an option, an inventory, a name that was not confirmed. Nothing was touched.",
     3: "A wait ran out; the message says what was waited for and what was seen last. Run the same command again.",
     4: "Another run holds the node's lock; the message names it.",
@@ -67,14 +83,18 @@ VARIABLES = {
     "BINDER_NODE_S3_ACCESS_KEY": "Key of a bucket elsewhere (`storage.kind: s3`): said at the first `up`, or to "
     "replace it; kept with the node's secrets.",
     "BINDER_NODE_S3_SECRET_KEY": "Its secret half.",
-    "BINDER_NODE_IDENTITY": "The age identity that opens the secrets. Default: `~/.config/binder-node/identity.txt`. "
-    "Back it up.",
+    "BINDER_NODE_IDENTITY": "The age identity that opens the secrets, or an OpenSSH private key (ed25519 or RSA) "
+    "without a passphrase. Default: `~/.config/binder-node/identity.txt`. Back it up.",
+    "RFC2136_TSIG_SECRET": "Secret of the key that writes records (`dns.kind: rfc2136`), in base64.",
+    "CLOUDFLARE_API_TOKEN": "Token of Cloudflare's API (`dns.kind: cloudflare`).",
     "BINDER_NODE_SECRETS_DIR": "Folder of `NODE.age`. Default: `secrets/` beside the folder of the inventories.",
     "BINDER_NODE_STATE": "Folder for ssh configurations and locks; all of it is made again when it is lost. Default: "
     "`~/.local/state/binder-node`.",
     "BINDER_NODE_CACHE": "Folder for artifacts and root filesystems. Default: `~/.cache/binder-node`.",
     "BINDER_NODE_LOCAL_DIR": "Folder for the machines of the provider `local`. Default: "
     "`~/.local/share/binder-node/machines`.",
+    "HCLOUD_TOKEN": "The API token of a project at Hetzner Cloud (`provider.kind: hetzner`, `dns.kind: hetzner`, "
+    "`offers`, `leftovers`).",
     "NO_COLOR": "Set to anything: no colours.",
 }
 

@@ -23,6 +23,7 @@ class ProviderKind(StrEnum):
 
     local = "local"
     ssh = "ssh"
+    hetzner = "hetzner"
 
 
 class StorageKind(StrEnum):
@@ -35,11 +36,14 @@ class StorageKind(StrEnum):
 @app.command(
     rich_help_panel=PANEL,
     epilog="Examples:  binder-node init bids --cpus 24 --memory 192G --disk 960G --binder bids.mybinder.org   ·   "
-    "binder-node init bids --provider ssh --address 203.0.113.10 --storage s3 --bucket bids-registry",
+    "binder-node init bids --provider ssh --address 203.0.113.10 --user ubuntu --data-disk auto   ·   "
+    "binder-node init bids --provider hetzner --type ccx63 --cpus 48 --memory 192G --disk 960G",
 )
 def init(
     name: Annotated[str, typer.Argument(metavar="NODE", help="The new node's name, like bids-1.", show_default=False)],
-    provider: Annotated[ProviderKind, typer.Option(help="A machine made here, or one you have.")] = ProviderKind.local,
+    provider: Annotated[
+        ProviderKind, typer.Option(help="A machine made here, one you have, or one at a cloud.")
+    ] = ProviderKind.local,
     folder: Annotated[Path, typer.Option("--dir", help="Where inventories are.")] = Path("inventories"),
     binder: Annotated[str, typer.Option(help="BinderHub's host name. Default: NODE.test", show_default=False)] = "",
     cpus: Annotated[int, typer.Option(help="The machine's cores.")] = 2,
@@ -49,6 +53,17 @@ def init(
     host_key: Annotated[
         str, typer.Option(help="Its public host key, one line (ssh).", metavar="KEY", show_default=False)
     ] = "",
+    fingerprint: Annotated[
+        str, typer.Option(help="Or that key's fingerprint (ssh).", metavar="SHA256:...", show_default=False)
+    ] = "",
+    user: Annotated[str, typer.Option(help="Login: root, or one with sudo without a password.")] = "root",
+    data_disk: Annotated[
+        str, typer.Option(help="An extra disk: auto, or its stable name.", metavar="ID", show_default=False)
+    ] = "",
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--type", help="A server type (hetzner). Again for others, best first.", show_default=False),
+    ] = None,
     storage: Annotated[StorageKind, typer.Option(help="MinIO on the node, or an S3 endpoint.")] = StorageKind.node,
     endpoint: Annotated[str, typer.Option(help="The endpoint's URL (s3).", show_default=False)] = "",
     bucket: Annotated[str, typer.Option(help="The registry's bucket.", show_default=False)] = "",
@@ -59,8 +74,11 @@ def init(
 
     given: dict[str, Any] = {
         "name": name,
-        "provider": _given(kind=provider.value, address=address, host_key=host_key),
-        "machine": {"cpus": cpus, "memory": memory, "disk": disk},
+        "provider": _given(
+            kind=provider.value, address=address, host_key=host_key, fingerprint=fingerprint, types=types or []
+        ),
+        "machine": {"cpus": cpus, "memory": memory, "disk": disk, **_given(data_disk=data_disk)},
+        **({"ssh": {"user": user}} if user != "root" else {}),
         "names": {"binder": binder or f"{name}.test"},
         "tls": {"mode": "none"},
         "storage": _given(kind=storage.value, endpoint=endpoint, bucket=bucket),
@@ -74,7 +92,7 @@ def init(
     say(f"next: binder-node check {_again(name, inventory.path)}")
 
 
-def _given(**values: str) -> dict[str, str]:
+def _given(**values: Any) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value}
 
 

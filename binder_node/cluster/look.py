@@ -13,6 +13,7 @@ from typing import Any
 from binder_node import remote
 from binder_node.cluster.helm import DIGEST
 from binder_node.cluster.kube import sudo
+from binder_node.cluster.served import Served
 from binder_node.cluster.values import TLS_SECRET
 from binder_node.cluster.waits import Workload, workload
 from binder_node.errors import StepError
@@ -41,12 +42,14 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Revisions in their order; Deployments by name; the certificate's digest; what a new release would change:
+    """Revisions in their order; Deployments by name; the certificate's digest; names whose
+    ordered certificate nobody would trust; what a new release would change:
     its values' diff, and (``create``, ``update`` or ``delete``; the object; its diff)."""
 
     revisions: tuple[Revision, ...] = ()
     workloads: tuple[Workload, ...] = ()
     certificate: str = ""
+    untrusted: tuple[Served, ...] = ()
     values: str = ""
     differences: tuple[tuple[str, str, str], ...] = ()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import StringIO
 from ipaddress import IPv4Network, collapse_addresses
 from typing import Any
 
+from binder_node.cluster.ingress import AUTHORITY, traefik
 from binder_node.layout import NAMESPACE, OUTWARD, PULL_PORT, REGISTRY_SERVICE, RESERVED
 from binder_node.spec.model import Spec
 
@@ -19,8 +20,9 @@ PRIORITY, PRIORITY_VALUE = "binder-core", 10000
 BUILD_PODS = {"component": "binderhub-build"}
 
 
-def manifests(spec: Spec, address: str) -> str:
-    """One YAML stream for K3s's manifests folder. ``address`` is the node's own, empty while it is not known."""
+def manifests(spec: Spec, address: str, authority: str = "") -> str:
+    """One YAML stream for K3s's manifests folder. ``address`` is the node's own, empty while it is not known;
+    ``authority`` is the text of ``tls.authority``."""
     return yaml_stream(
         [
             _namespace(),
@@ -28,6 +30,7 @@ def manifests(spec: Spec, address: str) -> str:
             _registry_service(),
             _registry_endpoint(address),
             _build_policy(spec, address),
+            *_traefik(spec, authority),
         ]
     )
 
@@ -121,6 +124,23 @@ def _build_policy(spec: Spec, address: str) -> Manifest:
             "egress": [_names(), *outward(spec, address)],
         },
     }
+
+
+def _traefik(spec: Spec, authority: str) -> Iterator[Manifest]:
+    """What K3s's helm-controller lays over the values of the chart that it brings."""
+    from ruamel.yaml.scalarstring import LiteralScalarString
+
+    about = {"namespace": "kube-system", "labels": OWN}
+    if authority:
+        metadata, data = {"name": AUTHORITY, **about}, {"ca.pem": LiteralScalarString(authority)}
+        yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    if values := traefik(spec, authority):
+        yield {
+            "apiVersion": "helm.cattle.io/v1",
+            "kind": "HelmChartConfig",
+            "metadata": {"name": "traefik", **about},
+            "spec": {"valuesContent": LiteralScalarString(yaml_stream([values]))},
+        }
 
 
 def _names() -> Manifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from typing import Any
 from binder_node import remote
 from binder_node.artifacts.model import Artifact
 from binder_node.changes import Change
-from binder_node.cluster import diff, kube, tls, values
+from binder_node.cluster import acme, diff, kube, served, tls, values
 from binder_node.cluster.helm import Helm, masked
 from binder_node.cluster.look import Revision, Seen, look
 from binder_node.cluster.waits import STAGE, Waiter
@@ -67,6 +68,13 @@ class ReleaseStage:
         made = json.dumps(values.revealed(self.composed.values), sort_keys=True)
         return hashlib.sha256(f"{self._chart.sha256}\n{made}".encode()).hexdigest()[:40]
 
+    @cached_property
+    def _trust(self) -> ssl.SSLContext:
+        return tls.trust(self.node.spec)
+
+    def _served(self) -> list[served.Served]:
+        return served.look(self.node.spec, self.address, self._trust)
+
     @property
     def _chart(self) -> Artifact:
         return self.node.artifacts[CHART]
@@ -85,6 +93,8 @@ class ReleaseStage:
         access = self._reached()
         found = look(access)
         del report
+        if self.node.spec.tls.mode == "acme" and found.current is not None:
+            found = replace(found, untrusted=tuple(acme.missing(self._served())))
         current, deployed = found.current, found.deployed
         # Over a revision that is pending Helm does not even render.
         if current is None or current.pending or deployed is None or deployed.digest == self.digest:
@@ -108,7 +118,7 @@ class ReleaseStage:
         current = seen.current
         if current is None or not self._done(current):
             found += self._release_changes(seen)
-        elif late := self._late(seen):
+        elif late := [*self._late(seen), *(f"a certificate of {item.name}" for item in seen.untrusted)]:
             found.append(Change(STAGE, "run", f"wait for {', '.join(late)}"))
         return found
 
@@ -146,6 +156,11 @@ class ReleaseStage:
                 self._upgrade(self._helm(cluster), api, report)
             with step(report, STAGE, "wait for the release's pods"):
                 Waiter(self.node.spec.name, api, self._masked).until_ready(NEEDED, report)
+        if self.node.spec.tls.mode == "acme":
+            # Ordered in an earlier run and not had: Traefik shows one of its own making, and nothing else is to do.
+            done = seen.current is not None and self._done(seen.current)
+            again = done and any(item.days is not None for item in seen.untrusted)
+            acme.wait(self.node.spec, self._reached(), self.address, self._trust, report, again=again)
         self._await_health(report)
 
     def _upgrade(self, helm: Helm, api: Any, report: Reporter) -> None:
@@ -234,7 +249,7 @@ class ReleaseStage:
         deadline = time.monotonic() + HEALTH_SECONDS
         with (
             step(report, STAGE, f"ask {url} how it is") as found,
-            Binder(url, self.address, patience=ANSWER_SECONDS, trust=tls.trust(self.node.spec)) as binder,
+            Binder(url, self.address, patience=ANSWER_SECONDS, trust=self._trust) as binder,
         ):
             while True:
                 try:

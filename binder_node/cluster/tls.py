@@ -1,4 +1,4 @@
-"""The certificate of ``tls: {mode: files}`` as a Secret that both ingresses use."""
+"""The certificate of ``tls: {mode: files}`` as a Secret that both ingresses use, and whom to trust."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from binder_node.cluster.values import TLS_SECRET
 from binder_node.errors import InputError, Problem
 from binder_node.layout import NAMESPACE
 from binder_node.secrets.masked import Masked
-from binder_node.spec.model import FilesTls, Spec
+from binder_node.spec.model import AcmeTls, FilesTls, Spec
 
 
 class Certificate:
@@ -51,13 +51,31 @@ def certificate(spec: Spec) -> Certificate | None:
     return Certificate(chain, key)
 
 
+def authority(spec: Spec) -> str:
+    """The PEM text of ``tls.authority``; empty where there is none.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if not isinstance(spec.tls, AcmeTls) or spec.tls.authority is None:
+        return ""
+    return _read(spec.tls.authority, "tls.authority").decode(errors="replace")
+
+
 def trust(spec: Spec) -> ssl.SSLContext:
     """Whom to trust for the node's names: who everybody trusts, and the operator's own chain, whoever issued it.
 
     Raises:
-        InputError: as :func:`certificate`.
+        InputError: as :func:`certificate`, or ``tls.authority`` is no PEM.
     """
     context = ssl.create_default_context()
+    if own := authority(spec):
+        try:
+            context.load_verify_locations(cadata=own)
+        except ssl.SSLError:
+            assert isinstance(spec.tls, AcmeTls)
+            assert spec.tls.authority is not None
+            raise _wrong(spec.tls.authority, "tls.authority", "is no PEM certificate", "give the root's") from None
     found = certificate(spec)
     if found is not None:
         context.load_verify_locations(cadata=found.chain.decode())

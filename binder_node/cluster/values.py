@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from binder_node import layout
 from binder_node.cluster.engine.executor import executor_source
+from binder_node.cluster.ingress import ingress_annotations
 from binder_node.cluster.manifests import outward
 from binder_node.errors import InputError, Problem
 from binder_node.node import Node
@@ -161,6 +163,9 @@ def own(spec: Spec, secrets: Secrets, images: Mapping[str, str]) -> Values:
             },
             "KubernetesBuildExecutor": {"build_image": images["build"]},
         },
+        # BinderHub reads the token at its start, from the hub's Secret; its chart restarts it for its own Secret only
+        # (binderhub's templates/deployment.yaml). Eight digits of a digest of 256 random bits tell nothing.
+        "podAnnotations": {"binder-node/hub": _mark(secrets.binder_api_token)},
         "extraConfig": {"10-binder-node-engine": executor_source(spec)},
         "ingress": _ingress(spec, spec.names.binder),
         "jupyterhub": {
@@ -189,9 +194,15 @@ def own(spec: Spec, secrets: Secrets, images: Mapping[str, str]) -> Values:
     }
 
 
+def _mark(secret: Masked) -> str:
+    """Changes with a secret and does not tell it."""
+    return hashlib.sha256(secret.reveal().encode()).hexdigest()[:8]
+
+
 def _ingress(spec: Spec, host: str) -> Values:
-    tls = [] if spec.tls.mode == "none" else [{"secretName": TLS_SECRET, "hosts": [host]}]
-    return {"hosts": [host], "tls": tls}
+    tls = [{"secretName": TLS_SECRET, "hosts": [host]}] if spec.tls.mode == "files" else []
+    found: Values = {"hosts": [host], "tls": tls}
+    return {**found, "annotations": ingress_annotations(spec)} if spec.tls.mode == "acme" else found
 
 
 # --- reading and writing -------------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ PORTS = (
 ABOUT = {
     "kernel": "limits, modules, no swap, a clock that is kept",
     "hosts": "names that resolve here whatever DNS says",
+    "login": "who may log in by ssh: lines of ours beside those of others",
+    "disk": "the data disk, where `machine.data_disk` names one",
     "state": "the state folder, and K3s's and the kubelet's own folders as bind mounts from there",
     "firewall": "one nftables table; see [the firewall](../explanation/firewall.md)",
     "engine": "the folder that build pods mount read-only",
@@ -49,8 +51,9 @@ def reference() -> str:
         "# What a node has",
         "",
         f"Made from the code by `python -m binder_node.host.describe`, for an inventory called `{NODE}` that says no",
-        "more than it must. `binder-node plan` shows the same for yours, with differences. What is listed here is",
-        f"removed again when a later version no longer wants it: `{layout.ETC}/manifest.json` remembers it.",
+        "more than it must, and `machine.data_disk: auto`. `binder-node plan` shows the same for yours, with",
+        "differences. What is listed here is removed again when a later version no longer wants it:",
+        f"`{layout.ETC}/manifest.json` remembers it.",
         "",
         "## Ports",
         "",
@@ -102,7 +105,8 @@ def _these(paths: tuple[str, ...]) -> str:
 
 
 def _example() -> Wanted:
-    machine, names = {"cpus": 8, "memory": "32G", "disk": "240G"}, {"binder": "bids.mybinder.org"}
+    size = {"cpus": 8, "memory": "32G", "disk": "240G"}
+    machine, names = {**size, "data_disk": "auto"}, {"binder": "bids.mybinder.org"}
     computed = defaults(Machine.model_validate(machine), names)
     spec = Spec.model_validate(
         {
@@ -115,7 +119,8 @@ def _example() -> Wanted:
             "names": {**names, **computed["names"]},
         }
     )
-    blank = {name: Masked("-") if field.annotation is Masked else "-" for name, field in Secrets.model_fields.items()}
+    fields = {name: field for name, field in Secrets.model_fields.items() if field.is_required()}
+    blank = {name: Masked("-") if field.annotation is Masked else "-" for name, field in fields.items()}
     # The names of lifecycle.opened.wanted_artifacts; their digests are nothing.
     pins = ("k3s", "k3s-images", "buildkitd", "buildctl", "cni-bridge", "cni-host-local", "cni-loopback", "registry",
             "minio")  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from binder_node.changes import Action, Change
+from binder_node.host.disk import DiskWork, disk_changes, disk_work_of
 from binder_node.host.observe import MANIFEST, Seen, digest, manifest_of
 from binder_node.host.wanted import Block, Component, Copy, File, Folder, Link, Unit, Upload, Wanted
 from binder_node.layout import STORE
@@ -30,6 +31,7 @@ class Work:
     files: tuple[File, ...] = ()
     links: tuple[Link, ...] = ()
     blocks: tuple[Block, ...] = ()
+    disk: DiskWork | None = None
 
     @property
     def empty(self) -> bool:
@@ -115,6 +117,7 @@ def _work(component: Component, seen: Seen) -> Work:
         files=tuple(file for file in component.all_files() if not _file_is(file, seen)),
         links=tuple(link for link in component.links if not _link_is(link, seen)),
         blocks=tuple(block for block in component.blocks if seen.blocks.get(block.path) != list(block.lines)),
+        disk=disk_work_of(component.disk, seen.disks) if component.disk is not None else None,
     )
 
 
@@ -283,6 +286,7 @@ def _changes(work: Work, seen: Seen) -> list[Change]:
     for block in work.blocks:
         old = seen.blocks.get(block.path) or []
         changes.append(change("update", f"lines in {block.path}", unified(block.path, old, list(block.lines))))
+    changes += [change(action, what) for action, what in disk_changes(work.disk)]
     return changes
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from binder_node.artifacts.model import Artifact
-from binder_node.host.state import MOUNTS, mount_unit
+from binder_node.host.disk import mount_unit
+from binder_node.host.state import MOUNTS
 from binder_node.host.text import yaml_text
 from binder_node.host.wanted import Component, File, Folder, Link, Unit, Upload, Wait, unit_file
 from binder_node.layout import (

@@ -9,10 +9,9 @@ from importlib.resources import files
 from typing import Any
 
 from binder_node.host.wanted import Wanted
-from binder_node.layout import ETC, STORE
+from binder_node.layout import ETC, MARKERS, STORE
 
 MANIFEST = str(ETC / "manifest.json")
-MARKERS = ("# binder-node: begin", "# binder-node: end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +19,8 @@ class Seen:
     """What :mod:`binder_node.host.on_node.look` answered, by path or name; empty for a machine that does not exist.
 
     ``files`` and ``paths``: None where nothing is; ``units``: systemd's properties; ``manifest``: what an ``up``
-    before this one put (``paths`` still there, ``units`` no longer wanted); ``machine``: its size and kind.
+    before this one put (``paths`` still there, ``units`` no longer wanted); ``machine``: its size and kind; ``disks``:
+    what :func:`binder_node.host.disk.disks` reads, where the inventory names a data disk.
     """
 
     exists: bool = False
@@ -34,6 +34,7 @@ class Seen:
     manifest: dict[str, list[str]] = field(default_factory=dict)
     store: dict[str, float] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
+    disks: dict[str, Any] | None = None
 
 
 def script(name: str) -> str:
@@ -67,6 +68,7 @@ def question(wanted: Wanted, state: str) -> str:
         "manifest": MANIFEST,
         "store": str(STORE),
         "state": state,
+        "disks": any(component.disk for component in components),
     }
     return json.dumps(ask)
 

@@ -7,10 +7,14 @@ import json
 from typing import Any
 
 from binder_node.host.diff import Todo, Work
-from binder_node.host.observe import MANIFEST, MARKERS, script
+from binder_node.host.disk import disk_work
+from binder_node.host.observe import MANIFEST, script
 from binder_node.host.wanted import File, Wanted
+from binder_node.layout import MARKERS
 
 FILES_SECONDS, PACKAGES_SECONDS, SYSTEMCTL_SECONDS = 120, 600, 60
+# mkfs.xfs discards a disk of some terabytes first, which slow ones take minutes for.
+FORMAT_SECONDS = 900
 UNITS = "start units"
 WAIT = "wait until they are up"
 
@@ -31,6 +35,8 @@ def operations(wanted: Wanted, todo: Todo) -> list[dict[str, Any]]:
             found.append({"name": name, "timeout": PACKAGES_SECONDS, "packages": list(work.packages)})
         if asked := _asked(work):
             found.append(_make(f"{work.component}: files", asked))
+        if work.disk is not None:
+            found.append(_script("disk: make and mount it", "disk", disk_work(work.disk), FORMAT_SECONDS))
     found += _units(wanted, todo)
     if todo.manifest is not None:
         found.append(_make("tidy", {"removed": list(todo.removed), "files": [_manifest(todo.manifest)]}))

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 from binder_node.artifacts.model import Artifact
 from binder_node.host.buildkit import buildkit
+from binder_node.host.disk import disk
 from binder_node.host.engine import engine
 from binder_node.host.firewall import firewall
 from binder_node.host.hosts import hosts
 from binder_node.host.k3s import k3s
 from binder_node.host.kernel import kernel
+from binder_node.host.login import login
 from binder_node.host.minio import minio
 from binder_node.host.registry import registry
 from binder_node.host.state import state
@@ -26,11 +28,17 @@ def render(
     address: str,
     manifests: str,
     engine_files: Mapping[str, bytes],
+    erase_disk: str = "",
 ) -> Wanted:
-    """What the machine at ``address`` shall be; components in an order in which they can be made."""
+    """What the machine at ``address`` shall be; components in an order in which they can be made.
+
+    ``erase_disk`` is the id of the data disk whose content may go.
+    """
     components = [
         kernel(),
         hosts(spec, address),
+        login(spec, secrets),
+        *([disk(spec, erase_disk)] if spec.machine.data_disk is not None else []),
         state(spec),
         firewall(spec),
         engine(spec, artifacts, engine_files),

@@ -13,6 +13,7 @@ from binder_node.errors import DeadlineError, StepError
 from binder_node.events import Event, Reporter
 from binder_node.host import observe
 from binder_node.host.diff import STAGE, Todo, todo
+from binder_node.host.disk import FIND_UNIT, data_disk, disks, verdict
 from binder_node.host.logs import UNITS as LOGS
 from binder_node.host.observe import Seen
 from binder_node.host.operations import UNITS, WAIT, operations
@@ -21,7 +22,7 @@ from binder_node.host.render import render
 from binder_node.host.upload import as_root, upload_all
 from binder_node.host.wanted import Wanted
 from binder_node.node import Access, Node
-from binder_node.secrets.masked import MASK, Masked
+from binder_node.secrets.masked import MASK
 
 LOOK_SECONDS = 60
 LOG_LINES = 20
@@ -41,7 +42,9 @@ class HostStage:
     @cached_property
     def wanted(self) -> Wanted:
         node = self.node
-        return render(node.spec, node.secrets, node.artifacts, self.address, self.manifests, self.engine)
+        return render(
+            node.spec, node.secrets, node.artifacts, self.address, self.manifests, self.engine, node.erase_disk
+        )
 
     def nothing(self) -> Seen:
         return Seen()
@@ -50,7 +53,7 @@ class HostStage:
         """One round trip over the shared connection, tens of milliseconds: pyinfra is started for changes only.
 
         Raises:
-            StepError: ssh failed, or the machine has no python3.
+            StepError: ssh failed, the machine has no python3, or its data disk is not ours to take.
         """
         access = self._reached()
         script = as_root(access, f"exec python3 -c {shlex.quote(observe.script('look'))}")
@@ -60,6 +63,7 @@ class HostStage:
             last = (done.stderr.strip().splitlines() or [f"exit status {done.code}"])[-1]
             raise StepError(access.name, "look at the machine", last, "it needs python3, and sudo without a password")
         seen = observe.answer(done.stdout)
+        self._check_disk(seen)
         for warning in self._sizes(seen):
             report(Event("warn", self.name, warning))
         return seen
@@ -88,6 +92,21 @@ class HostStage:
         if self.access is None:
             raise StepError(self.node.spec.name, "reach the machine", "there is none yet", "run `binder-node up` first")
         return self.access
+
+    def _check_disk(self, seen: Seen) -> None:
+        """Before anything is done: no part of a node is made beside the disk that it belongs on."""
+        wanted = data_disk(self.node.spec, self.node.erase_disk)
+        if wanted is None and FIND_UNIT in seen.manifest.get("units", []):
+            why = "this node's state is on a data disk, and the inventory no longer names one"
+            raise StepError(self.node.spec.name, "take the data disk", why, "put machine.data_disk back")
+        if wanted is None or seen.disks is None:
+            return
+        found = verdict(wanted, disks(seen.disks))
+        if found.todo == "refuse":
+            raise StepError(self.node.spec.name, "take the data disk", found.why, found.remedy)
+        if found.todo != "nothing" and found.device is not None:
+            # What will be there, not the root disk that the folder lies on as yet.
+            seen.machine["disk"] = found.device.size
 
     def _sizes(self, seen: Seen) -> Iterator[str]:
         """Where the machine is smaller than the inventory says; every default was computed from that."""
@@ -135,8 +154,8 @@ class HostStage:
 
     def masked(self, text: str) -> str:
         """``text`` with each of the node's secrets as ``***``."""
-        for _, value in self.node.secrets:
-            if isinstance(value, Masked) and value.reveal():
+        for value in self.node.secrets.hidden():
+            if value.reveal():
                 text = text.replace(value.reveal(), MASK)
         return text
 

@@ -6,8 +6,10 @@ inventory names.
 
 from __future__ import annotations
 
+from binder_node.host.disk import mount_unit
 from binder_node.host.wanted import Component, Folder, Unit, User, unit_file
 from binder_node.layout import (
+    ACME_STATE,
     BUILDKIT_STATE,
     ENGINE_STATE,
     ETC,
@@ -16,17 +18,13 @@ from binder_node.layout import (
     MINIO_STATE,
     RANCHER_STATE,
     STORE,
+    TRAEFIK_UID,
 )
-from binder_node.spec.model import NodeStorage, Spec
+from binder_node.spec.model import AcmeTls, NodeStorage, Spec
 
 # Volumes of pods (emptyDir: what users write) must not fill a small root disk either.
 KUBELET_STATE = "kubelet"
 MOUNTS = {"/var/lib/rancher": RANCHER_STATE, "/var/lib/kubelet": KUBELET_STATE}
-
-
-def mount_unit(where: str) -> str:
-    """``/var/lib/rancher`` -> ``var-lib-rancher.mount`` (no dash in any part of the path)."""
-    return where.strip("/").replace("/", "-") + ".mount"
 
 
 def state(spec: Spec) -> Component:
@@ -46,22 +44,30 @@ def state(spec: Spec) -> Component:
             Folder(f"{root}/{BUILDKIT_STATE}", 0o700),
             Folder(f"{root}/{ENGINE_STATE}"),
             Folder(f"{root}/{HUB_STATE}", 0o700, str(HUB_UID), str(HUB_UID)),
+            *(
+                (Folder(f"{root}/{ACME_STATE}", 0o700, str(TRAEFIK_UID), str(TRAEFIK_UID)),)
+                if isinstance(spec.tls, AcmeTls)
+                else ()
+            ),
             *((Folder(f"{root}/{MINIO_STATE}", 0o700, "minio", "minio"),) if own_minio else ()),
             *(Folder(where) for where in MOUNTS if where == "/var/lib/rancher"),
             Folder("/var/lib/kubelet", 0o750),
         ),
-        units=tuple(Unit(mount_unit(where), _mount(root, where), restarts=False) for where in MOUNTS),
+        units=tuple(Unit(mount_unit(where), _mount(spec, where), restarts=False) for where in MOUNTS),
     )
 
 
-def _mount(root: str, where: str) -> str:
+def _mount(spec: Spec, where: str) -> str:
+    root = str(spec.machine.state)
     source = f"{root}/{MOUNTS[where]}"
+    # A disk that is missing must not hold up the boot, and sshd with it, for as long as it is waited for.
+    options = "bind" if spec.machine.data_disk is None else "bind,nofail"
     return unit_file(
         Unit=[
             ("Description", f"{where} on the state disk (binder-node)"),
             ("RequiresMountsFor", root),
             ("Before", "k3s.service"),
         ],
-        Mount=[("What", source), ("Where", where), ("Type", "none"), ("Options", "bind")],
+        Mount=[("What", source), ("Where", where), ("Type", "none"), ("Options", options)],
         Install=[("WantedBy", "multi-user.target")],
     )

@@ -68,10 +68,28 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Our lines in a file that is not ours, between two marker lines."""
+    """Our lines in a file that is not ours, between two marker lines.
+
+    A path may begin with ``~user/``: the file then is that user's, and closed to others where it has to be made.
+    """
 
     path: str
     lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DataDisk:
+    """An extra disk for the state folder: ``said`` is ``auto`` or a stable name, ``where`` its mount point.
+
+    ``uuid`` marks the filesystem as this node's, ``size`` is what the inventory says of it in bytes; ``erase`` the
+    name of the disk whose content may go, empty when none may.
+    """
+
+    said: str
+    where: str
+    uuid: str
+    size: int
+    erase: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +151,7 @@ class Component:
     blocks: tuple[Block, ...] = ()
     units: tuple[Unit, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    disk: DataDisk | None = None
 
     def own_paths(self) -> list[str]:
         """What it puts that a later version would have to take away: files, links and copies."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -27,6 +27,7 @@ class Opened:
     spec: Spec
     pins: Pins
     runtime: Path
+    erase_disk: str = ""
 
 
 def runtime_root() -> Path:
@@ -48,6 +49,20 @@ def open_spec(name_or_path: str, overlay: Path | None) -> Opened:
     return Opened(inventory, spec, load_pins(overlay), runtime_root() / spec.name)
 
 
+def may_erase(opened: Opened, disk: str) -> Opened:
+    """The same, with leave to erase the data disk ``disk``; empty: no leave.
+
+    Raises:
+        InputError: it is not the disk that the inventory names.
+    """
+    named = opened.spec.machine.data_disk
+    if disk and (disk != named or disk == "auto"):
+        wrong = f"{disk} is not machine.data_disk, which is {named or 'not set'}"
+        right = "name the disk by its id, in the inventory and here" if named == "auto" else "correct one of the two"
+        raise InputError(Problem("", 0, "--erase-disk", wrong, right))
+    return replace(opened, erase_disk=disk)
+
+
 def wanted_artifacts(spec: Spec, pins: Pins) -> list[str]:
     """Names of the pins that this node and its operator need."""
     own_minio = isinstance(spec.storage, NodeStorage)
@@ -65,7 +80,7 @@ def open_node(opened: Opened, report: Reporter, *, sources: Sources, write: bool
     secrets = store.ensure()[0] if write else store.preview()
     artifacts = ensure_artifacts(opened, report, sources)
     opened.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Node(opened.spec, secrets, artifacts, opened.pins.images, opened.runtime)
+    return Node(opened.spec, secrets, artifacts, opened.pins.images, opened.runtime, opened.erase_disk)
 
 
 def ensure_artifacts(opened: Opened, report: Reporter, sources: Sources) -> dict[str, Artifact]:
@@ -84,6 +99,17 @@ def open_bare(opened: Opened) -> Node:
     """
     opened.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     secrets = SecretStore(opened.inventory, opened.spec).load()
+    return Node(opened.spec, secrets, {}, opened.pins.images, opened.runtime)
+
+
+def open_unseen(opened: Opened) -> Node:
+    """The node for what logs in nowhere (prices, leftovers, taking away): with secrets that are nobody's where the
+    node's own are not there or cannot be completed.
+    """
+    from binder_node.secrets.generate import generate
+
+    store = SecretStore(opened.inventory, opened.spec)
+    secrets = store.load() if store.path.exists() else generate()
     return Node(opened.spec, secrets, {}, opened.pins.images, opened.runtime)
 
 

@@ -79,7 +79,7 @@ def show_logs(opened: Opened, component: str, *, lines: int, follow: bool) -> in
         right = f"say one of {', '.join([*UNITS, *PODS])}"
         raise InputError(Problem("", 0, "COMPONENT", f"{component!r} is none of a node's components", right))
     access, _ = access_of(opened)
-    sudo = "" if access.user == "root" else "sudo "
+    sudo = "" if access.user == "root" else "sudo -n "
     return subprocess.run(remote.ssh_argv(access, sudo + command), check=False).returncode
 
 

@@ -28,11 +28,15 @@ def later_stages(node: Node, access: Access | None, address: str) -> list[Stage[
     from binder_node.cluster.engine.files import engine_files
     from binder_node.cluster.manifests import manifests
     from binder_node.cluster.release import ReleaseStage
+    from binder_node.cluster.tls import authority
     from binder_node.host.stage import HostStage
+    from binder_node.names.stage import NamesStage
     from binder_node.storage.stage import StorageStage
 
+    names: list[Stage[Any]] = [] if node.spec.dns.kind == "none" else [NamesStage(node, address)]
     return [
-        HostStage(node, access, address, manifests(node.spec, address), engine_files(node.spec)),
+        *names,
+        HostStage(node, access, address, manifests(node.spec, address, authority(node.spec)), engine_files(node.spec)),
         StorageStage(node, access),
         ReleaseStage(node, access, address),
     ]

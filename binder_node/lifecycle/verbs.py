@@ -7,20 +7,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from binder_node.changes import Change
+from binder_node.cluster import served
+from binder_node.cluster.tls import trust
 from binder_node.errors import StepError
 from binder_node.events import Event, Reporter, step
+from binder_node.lifecycle.prices import price
 from binder_node.lifecycle.stages import Inspected, apply_all, later_stages, look, look_at_all
+from binder_node.names.base import zone_of
+from binder_node.names.stage import NamesStage
 from binder_node.node import Access, Node
 from binder_node.providers import provider_for
-from binder_node.providers.base import Provider
+from binder_node.providers.base import KEEP, NOTHING, Kept, Provider
+from binder_node.providers.offers import Bill
+from binder_node.spec.model import S3Storage
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What ``up`` would do, stage by stage."""
+    """What ``up`` would do, stage by stage; ``bill`` is a month's, where a price is known."""
 
     node: str
     stages: list[tuple[str, list[Change]]]
+    bill: Bill | None = None
 
     @property
     def count(self) -> int:
@@ -72,7 +80,8 @@ def plan(node: Node, report: Reporter) -> Plan:
     provider, machine = _machine(node, report)
     access = provider.access(machine.seen)
     found = [machine, *_later(node, provider, machine, access, report)]
-    return Plan(node.spec.name, [(inspected.stage.name, inspected.changes) for inspected in found])
+    stages = [(inspected.stage.name, inspected.changes) for inspected in found]
+    return Plan(node.spec.name, stages, price(node.spec, provider, report))
 
 
 def _later(
@@ -87,8 +96,10 @@ def up(node: Node, report: Reporter) -> Outcome:
     """Make the node what its Spec says, from wherever it is; a second call changes nothing.
 
     Raises:
+        InputError: a token is missing; nothing was touched.
         StepError, DeadlineError: a step failed; the same call goes on from there.
     """
+    zone_of(node)  # its token is there, before anything is made
     began = time.monotonic()
     timed = Timed(report)
 
@@ -118,14 +129,20 @@ def up(node: Node, report: Reporter) -> Outcome:
 
 
 def status(node: Node, report: Reporter) -> dict[str, Any]:
-    """Every stage as it is: ``{"node", "url", "stages": {name: {"ok", "changes", "seen"}}}``."""
+    """Every stage as it is, and the certificates that the node shows: ``{"node", "url", "address", "certificates":
+    [{"name", "expires", "days", "issuer", "trouble"}], "stages": {name: {"ok", "changes", "seen"}}}``."""
     provider, machine = _machine(node, report)
     access = provider.access(machine.seen)
     found = [machine, *_later(node, provider, machine, access, report)]
+    address = provider.address(machine.seen)
+    shown = served.look(node.spec, address, trust(node.spec)) if access is not None else []
+    for warning in filter(None, (item.warning for item in shown)):
+        report(Event("warn", "release", warning))
     return {
         "node": node.spec.name,
         "url": url_of(node),
-        "address": provider.address(machine.seen),
+        "address": address,
+        "certificates": shown,
         "stages": {
             inspected.stage.name: {
                 "ok": not inspected.changes,
@@ -137,11 +154,63 @@ def status(node: Node, report: Reporter) -> dict[str, Any]:
     }
 
 
-def destroy(node: Node, report: Reporter) -> None:
-    """Walk back: the machine and everything on it. The inventory and its secrets stay.
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """What ``destroy`` takes away, in its order, and what it leaves though it is the node's."""
+
+    gone: list[Change]
+    kept: list[Change]
+
+
+def doomed(node: Node, report: Reporter, keep: frozenset[Kept] = KEEP, *, bucket: bool = False) -> Doomed:
+    """A look at what :func:`destroy` would do; touches nothing.
+
+    Raises:
+        StepError: it could not be looked at, or something is protected.
+    """
+    provider = provider_for(node)
+    gone = provider.doomed(report, keep)
+    everything = gone if keep == NOTHING else provider.doomed(report, NOTHING)
+    kept = [change for change in everything if change not in gone]
+    storage = node.spec.storage
+    if isinstance(storage, S3Storage):
+        what = f"bucket {storage.bucket} at {storage.endpoint}"
+        if bucket:
+            gone = [*gone, Change("storage", "delete", f"{what}, with every image in it")]
+        else:
+            kept.append(Change("storage", "delete", what))
+    return Doomed(gone, kept)
+
+
+def destroy(node: Node, report: Reporter, keep: frozenset[Kept] = KEEP, *, bucket: bool = False) -> None:
+    """Walk back: the names that lead to the machine, then it and everything on it, but for ``keep``.
+
+    With ``bucket`` also one that lies elsewhere. The inventory and its secrets stay.
 
     Raises:
         StepError, DeadlineError: something could not be removed; the same call goes on from there.
     """
+    left: StepError | None = None
+    try:
+        # First: a name that leads to an address which others are given next is theirs.
+        NamesStage(node, "").destroy(report)
+    except StepError as error:
+        # A machine costs money; the same call looks for its names again.
+        report(Event("warn", "names", f"the records stay for now: {error}"))
+        left = error
     with step(report, "machine", f"destroy {node.spec.name}"):
-        provider_for(node).destroy(report)
+        provider_for(node).destroy(report, keep)
+    if bucket and isinstance(node.spec.storage, S3Storage):
+        from binder_node.storage.bucket import remove
+        from binder_node.storage.stage import StorageStage
+
+        def tell(count: int) -> None:
+            report(Event("progress", "storage", f"{count} objects are gone"))
+
+        with (
+            step(report, "storage", f"remove bucket {node.spec.storage.bucket}"),
+            StorageStage(node, None).endpoint() as endpoint,
+        ):
+            remove(endpoint, tell)
+    if left is not None:
+        raise left

@@ -16,12 +16,10 @@ def document(spec: Spec, secrets: Secrets) -> dict[str, Any]:
 
     The host key is made here, so that the very first connection can be strict
     (https://cloudinit.readthedocs.io/en/latest/reference/modules.html#ssh). A login that is not root's gets sudo
-    without a password: the rest of this package becomes root by it.
+    without a password: the rest of this package becomes root by it. The operators' keys are the host room's to keep
+    (:mod:`binder_node.host.login`): cloud-init runs once, and they change.
     """
-    user: dict[str, Any] = {
-        "name": spec.ssh.user,
-        "ssh_authorized_keys": [secrets.login_key_public, *spec.ssh.admins],
-    }
+    user: dict[str, Any] = {"name": spec.ssh.user, "ssh_authorized_keys": [secrets.login_key_public]}
     if spec.ssh.user != "root":
         user |= {"shell": "/bin/bash", "lock_passwd": True, "sudo": "ALL=(ALL) NOPASSWD:ALL"}
     return {

@@ -1,21 +1,30 @@
-"""The operator's age identity: one file for all nodes, made at first use."""
+"""The operator's identity: an age identity file or an OpenSSH private key, one for all nodes."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from binder_node.errors import StepError
-
-if TYPE_CHECKING:
-    from pyrage import x25519  # type: ignore[import-untyped]
+from binder_node.secrets.recipients import Recipient
 
 VARIABLE = "BINDER_NODE_IDENTITY"
 PREFIX = "AGE-SECRET-KEY-"
+# How files begin that hold a key which somebody has to unlock first.
+SEALED = ("age-encryption.org/", "-----BEGIN AGE ENCRYPTED FILE-----")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """``key`` is pyrage's; ``public`` what others encrypt to."""
+
+    key: Any
+    public: Recipient
 
 
 def identity_path(environ: Mapping[str, str]) -> Path:
@@ -27,26 +36,32 @@ def identity_path(environ: Mapping[str, str]) -> Path:
     return platformdirs.user_config_path("binder-node") / "identity.txt"
 
 
-def read_identities(path: Path) -> list[x25519.Identity]:
-    """The identities in a file of ``age-keygen``'s form: comments, and one key a line.
+def read_identities(path: Path) -> list[Identity]:
+    """The identities in a file: of ``age-keygen``'s form (comments, and one key a line), or one OpenSSH private key.
 
-    Raises StepError when there is no such file, others may read it, or it holds no age key.
+    Raises:
+        StepError: there is no such file, others may read it, it has a passphrase, or it holds no key that age can use.
     """
-    from pyrage import IdentityError, x25519
-
     try:
         mode = path.stat().st_mode
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         remedy = f"restore the file from your backup, or point {VARIABLE} at the one that encrypted this"
-        raise StepError("here", f"read the age identity {path}", "there is no such file", remedy) from None
+        raise _failed(path, "there is no such file", remedy) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not a text file"
-        remedy = f"make it readable, or point {VARIABLE} at another file"
-        raise StepError("here", f"read the age identity {path}", reason, remedy) from None
+        raise _failed(path, reason, f"make it readable, or point {VARIABLE} at another file") from None
     if mode & 0o077:
-        reason = f"other users may read it (mode {mode & 0o777:04o})"
-        raise StepError("here", f"read the age identity {path}", reason, f"chmod 600 {path}")
+        raise _failed(path, f"other users may read it (mode {mode & 0o777:04o})", f"chmod 600 {path}")
+    if text.startswith(SEALED):
+        remedy = f"decrypt it into a file that only you read (`age -d -o FILE {path}`) and point {VARIABLE} at that"
+        raise _failed(path, "it is encrypted itself, and nobody can be asked for its passphrase here", remedy)
+    return [_ssh(path, text)] if "PRIVATE KEY-----" in text else _age(path, text)
+
+
+def _age(path: Path, text: str) -> list[Identity]:
+    from pyrage import IdentityError, x25519  # type: ignore[import-untyped]
+
     keys = [line.strip() for line in text.splitlines() if line.strip().startswith(PREFIX)]
     try:
         found = [x25519.Identity.from_str(key) for key in keys]
@@ -54,11 +69,39 @@ def read_identities(path: Path) -> list[x25519.Identity]:
         found = []
     if not found:
         remedy = f"restore it, or point {VARIABLE} at a file made by age-keygen"
-        raise StepError("here", f"read the age identity {path}", f"it holds no {PREFIX} line that is valid", remedy)
-    return found
+        raise _failed(path, f"it holds no {PREFIX} line that is valid, and no OpenSSH private key", remedy)
+    return [Identity(key, Recipient(str(key.to_public()))) for key in found]
 
 
-def ensure_identities(path: Path) -> list[x25519.Identity]:
+def _ssh(path: Path, text: str) -> Identity:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        PublicFormat,
+        load_pem_private_key,
+        load_ssh_private_key,
+    )
+    from pyrage import IdentityError, ssh
+
+    load = load_ssh_private_key if "BEGIN OPENSSH PRIVATE KEY" in text else load_pem_private_key
+    another = f"point {VARIABLE} at an identity made by age-keygen, or at an ssh-ed25519 or ssh-rsa key"
+    try:
+        public = load(text.encode(), None).public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+        return Identity(ssh.Identity.from_buffer(text.encode()), Recipient(public))
+    except TypeError:  # cryptography's way to ask for a passphrase
+        remedy = (
+            f"use a copy without one (`cp {path} COPY && ssh-keygen -p -N '' -f COPY`, on a disk that is encrypted), "
+            f"or an age identity that is a recipient too (`age-keygen -o FILE`), and point {VARIABLE} at it; "
+            "ssh-agent cannot decrypt"
+        )
+        raise _failed(path, "the ssh key has a passphrase, and nobody can be asked for it here", remedy) from None
+    except IdentityError:
+        raise _failed(path, "age can use no ssh key of this kind", another) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise _failed(path, "it is no private key that can be read", another) from None
+
+
+def ensure_identities(path: Path) -> list[Identity]:
     """As :func:`read_identities`; makes the file, 0600, where there is none. Two at once agree on one."""
     from pyrage import x25519
 
@@ -73,6 +116,10 @@ def ensure_identities(path: Path) -> list[x25519.Identity]:
             remedy = f"make the folder writable, or set {VARIABLE}"
             raise StepError("here", f"write the age identity {path}", error.strerror or str(error), remedy) from None
     return read_identities(path)
+
+
+def _failed(path: Path, reason: str, remedy: str) -> StepError:
+    return StepError("here", f"read the age identity {path}", reason, remedy)
 
 
 def _create(path: Path, content: bytes) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from binder_node.secrets.masked import Masked
 
@@ -30,3 +32,9 @@ class Secrets(BaseModel):
     binder_api_token: Masked  # the hub's service token of BinderHub, 64 hex digits
     build_token_secret: Masked  # 64 hex digits; the federation's shared one where it gives you that
     k3s_token: Masked
+    tokens: dict[str, Masked] = Field(default_factory=dict)  # of APIs, by kind (secrets/tokens.py); may be empty
+
+    def hidden(self) -> Iterator[Masked]:
+        """Every value that nobody may see."""
+        yield from (value for _, value in self if isinstance(value, Masked))
+        yield from self.tokens.values()

@@ -1,32 +1,33 @@
-"""``secrets/NODE.age``: one node's secrets as JSON, encrypted to the operator's age identity.
+"""``secrets/NODE.age``: one node's secrets as JSON, encrypted to the operator's identity and to whom it lists.
 
 The file is what ``age -d -i identity.txt secrets/NODE.age`` reads; it may be committed, the identity may not.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from binder_node.errors import DeadlineError, InputError, Problem, StepError
+from binder_node.errors import InputError, Problem
+from binder_node.secrets import recipients as lists
+from binder_node.secrets.agefile import FOLDER_VARIABLE, AgeFile
+from binder_node.secrets.document import Document, with_values
 from binder_node.secrets.generate import KEYS, complete, public_key
-from binder_node.secrets.identity import VARIABLE, ensure_identities, identity_path, read_identities
-from binder_node.secrets.masked import REVEAL
+from binder_node.secrets.identity import identity_path
 from binder_node.secrets.model import Secrets
+from binder_node.secrets.recipients import Listed, Recipient
 from binder_node.spec.model import S3Storage, Spec
 
-FOLDER_VARIABLE = "BINDER_NODE_SECRETS_DIR"
 S3_VARIABLES = {"s3_access_key": "BINDER_NODE_S3_ACCESS_KEY", "s3_secret_key": "BINDER_NODE_S3_SECRET_KEY"}
-# Another process is inside for milliseconds only.
-LOCK_SECONDS = 30.0
+
+
+def utc_now() -> str:
+    """Like ``2026-11-21T13:00:00+00:00``."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class SecretStore:
@@ -34,11 +35,29 @@ class SecretStore:
 
     def __init__(self, inventory: Path, spec: Spec | None = None, environ: Mapping[str, str] | None = None) -> None:
         self._environ = os.environ if environ is None else environ
-        self._inventory, self._spec = inventory.absolute(), spec
+        self.inventory, self._spec = inventory.absolute(), spec
         folder = self._environ.get(FOLDER_VARIABLE)
-        beside = Path(folder).expanduser() if folder else self._inventory.parent.parent / "secrets"
-        self.path = beside / f"{self._inventory.stem}.age"
-        self.identity = identity_path(self._environ)
+        beside = Path(folder).expanduser() if folder else self.inventory.parent.parent / "secrets"
+        self.file = AgeFile(beside / f"{self.inventory.stem}.age", identity_path(self._environ))
+
+    @property
+    def path(self) -> Path:
+        return self.file.path
+
+    @property
+    def identity(self) -> Path:
+        return self.file.identity
+
+    @property
+    def spec(self) -> Spec:
+        """Raises InputError where the inventory is wrong."""
+        if self._spec is None:
+            from binder_node.spec.load import load
+
+            self._spec = load(self.inventory)
+        return self._spec
+
+    # --- for a node --------------------------------------------------------------------------------------------------
 
     def load(self) -> Secrets:
         """The secrets as they are.
@@ -47,10 +66,7 @@ class SecretStore:
             InputError: there are none yet, or they have a field that this version does not know.
             StepError: they cannot be read: the identity is missing or another one, or the file is damaged.
         """
-        if not self.path.exists():
-            right = f"`binder-node up {self._inventory.stem}` makes them"
-            raise InputError(Problem(str(self.path), 0, "", "there are no secrets yet", right))
-        return self._checked(self._read())
+        return self._checked(self.document())
 
     def ensure(self) -> tuple[Secrets, bool]:
         """The secrets, with what is missing made and kept; whether anything was written.
@@ -60,134 +76,138 @@ class SecretStore:
 
         Raises as :meth:`load`, but for missing secrets; InputError when S3 keys are needed and not to be had.
         """
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._failed("write", error.strerror or str(error), f"set {FOLDER_VARIABLE}") from None
-        with self._locked():
-            old = self._read() if self.path.exists() else {}
+        self.file.make_folder()
+        with self.file.locked():
+            old = self.read_or_empty()
             new = self._completed(old)
             made = self._checked(new)
-            if new == old:
+            if new.same_secrets(old):
                 return made, False
-            self._write(made)
+            self.file.write(new, self.recipients_of(old), keep_old=new.replaces(old))
             return made, True
 
     def preview(self) -> Secrets:
         """What :meth:`ensure` would give, with nothing written: values that are not kept yet differ at each call."""
-        return self._checked(self._completed(self._read() if self.path.exists() else {}))
+        return self._checked(self._completed(self.read_or_empty()))
 
-    def _completed(self, old: Mapping[str, str]) -> dict[str, str]:
-        wrong = [self._problem(name, "") for name, value in old.items() if not isinstance(value, str) or not value]
-        for name in KEYS:
-            try:
-                if name in old:
-                    public_key(old[name])
-            except (ValueError, TypeError):
-                wrong.append(self._problem(name, ""))
-        if wrong:
-            raise InputError(*sorted(set(wrong)))
-        return complete(self._with_s3(old))
+    # --- for whoever looks after them ------------------------------------------------------------------------------
 
-    def _with_s3(self, values: Mapping[str, str]) -> dict[str, str]:
-        if not isinstance(self._storage().storage, S3Storage):
-            return dict(values)
-        given = {
-            name: self._environ[variable] for name, variable in S3_VARIABLES.items() if self._environ.get(variable)
-        }
-        merged = {**values, **given}
-        missing = [
-            Problem(
-                str(self._inventory), 0, f"storage ({name})", "a bucket elsewhere needs its keys", f"set {variable}"
-            )
-            for name, variable in S3_VARIABLES.items()
-            if name not in merged
-        ]
+    def document(self) -> Document:
+        """What is in the file, as it is. Raises InputError where there is none, StepError where it cannot be read."""
+        if not self.file.exists:
+            name = self.inventory.stem
+            right = f"`binder-node secrets init {name}` or `binder-node up {name}` makes them"
+            raise InputError(Problem(str(self.path), 0, "", "there are no secrets yet", right))
+        return self.file.read()
+
+    def read_or_empty(self) -> Document:
+        return self.file.read() if self.file.exists else Document()
+
+    def change(self, edit: Callable[[Document], Document]) -> tuple[Document, Document]:
+        """Lay ``edit`` over what is in the file, and write it when it changes a secret; before and after.
+
+        A value that is replaced stays readable in the file before (:attr:`AgeFile.old`). It stays encrypted for the
+        same people, whatever the lists say by now.
+        """
+        self.file.make_folder()
+        with self.file.locked():
+            old = self.read_or_empty()
+            new = edit(old)
+            if new.same_secrets(old):
+                return old, old
+            return old, self.file.write(new, self.recipients_of(old), keep_old=new.replaces(old))
+
+    def listed(self) -> tuple[Path, list[Listed]]:
+        """The list that holds for this node. Raises InputError where it is wrong."""
+        return lists.read(self.path.parent, self.inventory.stem)
+
+    def recipients_of(self, document: Document) -> Sequence[Recipient]:
+        """For whom ``document`` is to be written: for whom it was; a first one for whom the list names.
+
+        A line that somebody slips into a list reads nothing until an operator applies the list.
+
+        Raises:
+            InputError: the file is encrypted for more than are known: to write it would lock somebody out.
+        """
+        found = list(document.recipients) or [one.recipient for one in self.listed()[1]]
+        if self.file.exists:
+            count, known = self.file.encrypted_for(), len(lists.unique([*self.file.own(), *found]))
+            if count > known:
+                wrong = f"it is encrypted for {count}, of whom {known} are known here: writing it would lock others out"
+                right = f"list all and run `binder-node secrets recipients {self.inventory.stem} --apply`"
+                raise InputError(Problem(str(self.path), 0, "", wrong, right))
+        return found
+
+    def completed(self, old: Document) -> Document:
+        """``old`` with everything that can be made here; what only the operator can give may still be missing."""
+        self._usable(old)
+        made = complete(self._s3_from_environment(old))
+        for name in self.s3_missing(self._s3_from_environment(old)):
+            del made[name]
+        return with_values(old, made, utc_now(), self._given())
+
+    # --- helpers -----------------------------------------------------------------------------------------------------
+
+    def _completed(self, old: Document) -> Document:
+        """As :meth:`completed`. Raises InputError where an S3 key is missing."""
+        self._usable(old)
+        values = self._s3_from_environment(old)
+        missing = [self._no_s3_key(name) for name in self.s3_missing(values)]
         if missing:
             raise InputError(*missing)
-        return merged
+        return self.completed(old)
 
-    def _storage(self) -> Spec:
-        if self._spec is None:
-            from binder_node.spec.load import load
+    def s3_missing(self, values: Mapping[str, object]) -> list[str]:
+        """Which keys of a bucket elsewhere are not known yet."""
+        elsewhere = isinstance(self.spec.storage, S3Storage)
+        return [name for name in S3_VARIABLES if elsewhere and name not in values]
 
-            self._spec = load(self._inventory)
-        return self._spec
+    def _usable(self, document: Document) -> None:
+        said = {**document.values, **{f"tokens.{kind}": value for kind, value in document.tokens.items()}}
+        wrong = {name for name, value in said.items() if not isinstance(value, str) or not value}
+        for name in KEYS:
+            try:
+                if name in document.values:
+                    public_key(document.values[name])
+            except (ValueError, TypeError, AttributeError):
+                wrong.add(name)
+        if wrong:
+            raise InputError(*(self._problem(name, "") for name in sorted(wrong)))
 
-    def _read(self) -> dict[str, str]:
-        import pyrage  # type: ignore[import-untyped]
+    def _given(self) -> list[str]:
+        """Names whose values are not made here."""
+        return list(S3_VARIABLES) if isinstance(self.spec.storage, S3Storage) else []
 
-        identities = read_identities(self.identity)
-        try:
-            content = pyrage.decrypt(self.path.read_bytes(), identities)
-        except pyrage.DecryptError as error:
-            remedy = f"set {VARIABLE} to the identity that it was encrypted to, or restore the file from your backup"
-            raise self._failed("decrypt", f"{error} (identity {self.identity})", remedy) from None
-        except OSError as error:
-            raise self._failed("read", error.strerror or str(error), "make it readable") from None
-        try:
-            values = json.loads(content)
-        except ValueError:
-            values = None
-        if not isinstance(values, dict):
-            raise self._failed("read", "it holds no JSON object", "restore the file from your backup") from None
-        return values
+    def _s3_from_environment(self, document: Document) -> dict[str, str]:
+        elsewhere = isinstance(self.spec.storage, S3Storage)
+        variables = S3_VARIABLES.items() if elsewhere else ()
+        given = {name: self._environ[variable] for name, variable in variables if self._environ.get(variable)}
+        return {**document.values, **given}
 
-    def _checked(self, values: Mapping[str, str]) -> Secrets:
+    def _no_s3_key(self, name: str) -> Problem:
+        set_it = f"`binder-node secrets set {self.inventory.stem} {name}`"
+        right = f"set {S3_VARIABLES[name]}, or keep it: {set_it}"
+        return Problem(str(self.inventory), 0, f"storage ({name})", "a bucket elsewhere needs its keys", right)
+
+    def _checked(self, document: Document) -> Secrets:
+        values = {**document.values, **({"tokens": document.tokens} if document.tokens else {})}
         try:
             return Secrets.model_validate(values)
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_input=False, include_context=False)
-        raise InputError(*sorted(self._problem(str(one["loc"][0]), one["type"]) for one in wrong))
+        raise InputError(*sorted(self._problem(".".join(map(str, one["loc"])), one["type"]) for one in wrong))
 
     def _problem(self, name: str, kind: str) -> Problem:
         match kind:
             case "extra_forbidden":
                 said = "is unknown to this version", "update binder-node, or remove the field with the age tool"
+            case "missing" if name in self._given():
+                said = "is missing", f"`binder-node secrets set {self.inventory.stem} {name}`"
             case "missing":
-                said = "is missing", f"`binder-node up {self._inventory.stem}` makes it"
+                said = "is missing", f"`binder-node up {self.inventory.stem}` makes it"
             case _:
                 said = "is no usable text", "restore the file, or remove the field: it is made anew"
         return Problem(str(self.path), 0, name, *said)
 
-    def _write(self, secrets: Secrets) -> None:
-        import pyrage
 
-        recipients = [identity.to_public() for identity in ensure_identities(self.identity)]
-        content = json.dumps(secrets.model_dump(context=REVEAL), indent=2).encode()
-        sealed = pyrage.encrypt(content, recipients, armored=True)
-        try:
-            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(sealed)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(name, self.path)
-            except BaseException:
-                os.unlink(name)
-                raise
-        except OSError as error:
-            raise self._failed("write", error.strerror or str(error), "make room, or the folder writable") from None
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Only one process at a time makes secrets: the lock is on the folder, so that no file is left."""
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        deadline = time.monotonic() + LOCK_SECONDS
-        try:
-            while True:
-                try:
-                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        what = f"another process to leave {self.path.parent}"
-                        raise DeadlineError("here", what, LOCK_SECONDS, "it is locked") from None
-                    time.sleep(0.02)
-            yield
-        finally:
-            os.close(folder)
-
-    def _failed(self, what: str, reason: str, remedy: str) -> StepError:
-        return StepError("here", f"{what} the secrets {self.path}", reason, remedy)
+__all__ = ["FOLDER_VARIABLE", "S3_VARIABLES", "SecretStore", "utc_now"]

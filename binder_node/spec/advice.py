@@ -8,8 +8,9 @@ from ipaddress import IPv4Network
 from binder_node.errors import Problem
 from binder_node.spec import sizing
 from binder_node.spec.keys import Key, dotted
-from binder_node.spec.model import LocalProvider, NodeStorage, NoTls, Spec, SshProvider
+from binder_node.spec.model import AcmeTls, HetznerProvider, LocalProvider, NodeStorage, NoTls, Spec, SshProvider
 from binder_node.spec.quantity import shortest
+from binder_node.spec.rules_hetzner import bucket_location
 from binder_node.spec.source import Source
 
 Advice = tuple[Key, str, str]
@@ -17,6 +18,7 @@ Advice = tuple[Key, str, str]
 FIRST_WEIGHT = 20
 # RFC 5737: addresses for documentation.
 EXAMPLES = tuple(IPv4Network(text) for text in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"))
+EXAMPLE_DOMAINS = ("example.com", "example.net", "example.org")  # RFC 2606
 
 
 def warnings(spec: Spec, source: Source | None = None) -> list[Problem]:
@@ -35,7 +37,7 @@ def _membership(spec: Spec) -> Iterator[Advice]:
         wrong = "MinIO's upstream is archived, and the bucket dies with the machine"
         yield ("storage", "kind"), wrong, "use an S3 endpoint beside the machine (kind: s3) for a member with weight"
     if isinstance(spec.tls, NoTls):
-        yield ("tls", "mode"), "users of the federation come by https", "give a certificate (mode: files)"
+        yield ("tls", "mode"), "users of the federation come by https", "have one issued (mode: acme)"
     if weight > FIRST_WEIGHT:
         wrong = f"a new member with a weight of {weight} meets a storm of builds (#3173)"
         yield ("federation", "weight"), wrong, f"begin with {FIRST_WEIGHT} or less and go up by days"
@@ -74,14 +76,32 @@ def _disk(spec: Spec) -> Iterator[Advice]:
 
 
 def _examples(spec: Spec) -> Iterator[Advice]:
+    domain = spec.tls.email.rpartition("@")[2] if isinstance(spec.tls, AcmeTls) else ""
+    if ".".join(domain.split(".")[-2:]) in EXAMPLE_DOMAINS:
+        yield ("tls", "email"), f"{domain} is a domain for examples, which Let's Encrypt refuses", "write your own"
     provider = spec.provider
     if not isinstance(provider, SshProvider):
         return
     if any(provider.address in network for network in EXAMPLES):
         yield ("provider", "address"), f"{provider.address} is an address for examples", "write the machine's own"
-    field = SshProvider.model_fields["host_key"]
-    if field.examples and provider.host_key == field.examples[0]:
-        yield ("provider", "host_key"), "is the example's", "copy /etc/ssh/ssh_host_ed25519_key.pub of the machine"
+    for name, right in (
+        ("host_key", "copy /etc/ssh/ssh_host_ed25519_key.pub of the machine"),
+        ("fingerprint", "write what the machine's console shows"),
+    ):
+        examples = SshProvider.model_fields[name].examples
+        if examples and getattr(provider, name) == examples[0]:
+            yield ("provider", name), "is the example's", right
 
 
-CHECKS: tuple[Callable[[Spec], Iterator[Advice]], ...] = (_membership, _sizes, _disk, _examples)
+def _hetzner(spec: Spec) -> Iterator[Advice]:
+    provider, bucket = spec.provider, bucket_location(spec)
+    if not isinstance(provider, HetznerProvider):
+        return
+    if bucket and provider.locations[0] != bucket:
+        wrong = f"the server is wanted in {provider.locations[0]}, its bucket is in {bucket} (#3182)"
+        yield ("provider", "locations"), wrong, f"put {bucket} first"
+    if provider.max_price is None:
+        yield ("provider", "max_price"), "prices change", "write what the node may cost a month, like 350"
+
+
+CHECKS: tuple[Callable[[Spec], Iterator[Advice]], ...] = (_membership, _sizes, _disk, _examples, _hetzner)

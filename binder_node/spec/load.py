@@ -10,21 +10,29 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from binder_node import hostkeys
 from binder_node.errors import InputError, Problem
-from binder_node.spec import rules, sizing
+from binder_node.spec import (
+    rules,
+    rules_hetzner,  # noqa: F401 - for the rules that it registers
+    sizing,
+)
 from binder_node.spec.keys import Key, choices, dotted, required, submodel
-from binder_node.spec.model import HostName, Machine, Names, Spec
+from binder_node.spec.model import AGENT, HostName, Machine, Names, Spec
 from binder_node.spec.problems import nearest, place, sentences
 from binder_node.spec.quantity import Quantity
 from binder_node.spec.source import Source, read
 
 FOLDER = Path("inventories")
 SUFFIXES = (".yaml", ".yml")
+# A provider's key with the size of the filesystem that `machine.state` lies on, where that is not the machine's disk.
+OWN_DISK = {"local": "disk_image", "hetzner": "volume"}
 # Keys of files on the operator's machine: relative to the inventory's folder, absolute in the Spec.
 PATHS: tuple[tuple[str, str], ...] = (
     ("provider", "identity"),
     ("tls", "certificate"),
     ("tls", "key"),
+    ("tls", "authority"),
     ("binderhub", "values"),
 )
 
@@ -98,8 +106,8 @@ def _whole(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The file's data with empty sections as such (``ssh:`` with nothing but comments), and with absolute paths."""
     data = {str(key): value for key, value in given.items()}
     for name, field in Spec.model_fields.items():
-        if name in data and data[name] is None and submodel(field) is not None:
-            data[name] = {}
+        if name in data and data[name] is None and (submodel(field) is not None or not field.is_required()):
+            data[name] = field.get_default(call_default_factory=True).model_dump(mode="json") if choices(field) else {}
     binderhub = data.get("binderhub")
     if isinstance(binderhub, dict) and "session" in binderhub and binderhub["session"] is None:
         data["binderhub"] = {**binderhub, "session": {}}
@@ -108,13 +116,33 @@ def _whole(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
         inner = data.get(section)
         if isinstance(inner, dict) and name in inner:
             data[section] = {**inner, name: _absolute(inner[name], folder)}
-    return data
+    return _with_known_host(data, folder / hostkeys.FILE)
+
+
+def _with_known_host(data: dict[str, Any], file: Path) -> dict[str, Any]:
+    """``provider.host_key`` as an operator has confirmed it, where the inventory says none of its own.
+
+    A ``provider.fingerprint`` of another key is the later word: the machine was made anew.
+    """
+    provider = data.get("provider")
+    if not isinstance(provider, dict) or provider.get("kind") != "ssh" or provider.get("host_key") is not None:
+        return data
+    try:
+        key = hostkeys.find(file.read_text(encoding="utf-8"), str(data.get("name")))
+        known = hostkeys.fingerprint(key) if key is not None else None
+    except (FileNotFoundError, NotADirectoryError):
+        return data
+    except (OSError, ValueError) as error:  # also: no UTF-8, no key
+        raise InputError(Problem(str(file), 0, "", f"cannot be read: {error}", "make it a readable text")) from None
+    if key is None or provider.get("fingerprint") not in (None, known):
+        return data
+    return {**data, "provider": {**provider, "host_key": key}}
 
 
 def _absolute(value: Any, folder: Path) -> Any:
     if isinstance(value, list):
         return [_absolute(item, folder) for item in value]
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or value == str(AGENT):  # ssh-agent is no file
         return value
     return str(folder / Path(value).expanduser())
 
@@ -153,7 +181,7 @@ def _computed(data: Mapping[str, Any], machine: Machine | None) -> dict[str, Any
     return sizing.defaults(
         machine or Machine.model_validate(required(Machine)),
         {"binder": binder},
-        disk=_valid(Quantity, provider.get("disk_image")) if provider.get("kind") == "local" else None,
+        disk=_valid(Quantity, provider.get(OWN_DISK.get(str(provider.get("kind")), ""))),
         pods=_valid(int, kubernetes.get("max_pods")),
         guarantee=guarantee or sizing.GUARANTEE,
     )
@@ -198,7 +226,8 @@ def _example() -> dict[str, Any]:
     for name, field in Spec.model_fields.items():
         options, inner = choices(field), submodel(field)
         if options:
-            found[name] = required(next(iter(options.values())))
+            tag, model = next(iter(options.items()))
+            found[name] = {**required(model), str(field.discriminator): tag}
         elif inner is not None:
             found[name] = required(inner)
         else:

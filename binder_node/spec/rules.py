@@ -8,8 +8,9 @@ from ipaddress import IPv4Network
 from itertools import combinations
 from pathlib import Path
 
+from binder_node.hostkeys import fingerprint
 from binder_node.spec.keys import Key, dotted
-from binder_node.spec.model import FilesTls, LocalProvider, Spec, SshProvider
+from binder_node.spec.model import AcmeTls, FilesTls, HetznerProvider, LocalProvider, Spec, SshProvider, ZoneDns
 from binder_node.spec.quantity import shortest
 from binder_node.spec.sizing import GB, IDLE
 
@@ -83,7 +84,15 @@ def machine_is_large_enough(spec: Spec) -> Iterator[Found]:
         )
     if spec.state_disk < LEAST_DISK <= machine.disk:
         wrong = f"{shortest(spec.state_disk)} does not hold a node's own images"
-        yield Found(("provider", "disk_image"), wrong, f"write {shortest(LEAST_DISK)} or more")
+        key = "volume" if isinstance(spec.provider, HetznerProvider) else "disk_image"
+        yield Found(("provider", key), wrong, f"write {shortest(LEAST_DISK)} or more")
+
+
+@rule("machine", "provider")
+def local_machines_have_one_disk(spec: Spec) -> Iterator[Found]:
+    if isinstance(spec.provider, LocalProvider) and spec.machine.data_disk is not None:
+        wrong = "a machine of kind local has one disk, on which its state lies already"
+        yield Found(("machine", "data_disk"), wrong, "remove the line", (("provider", "kind"),))
 
 
 @rule("machine")
@@ -103,6 +112,18 @@ def names_are_distinct(spec: Spec) -> Iterator[Found]:
             yield Found(
                 ("names", name), wrong, f"give it a name of its own, like {name}.{names.binder}", (("names", other),)
             )
+
+
+@rule("names", "dns")
+def names_are_in_the_zone(spec: Spec) -> Iterator[Found]:
+    if not isinstance(spec.dns, ZoneDns):
+        return
+    zone = spec.dns.zone
+    for name in ("binder", "hub", "registry"):
+        value = getattr(spec.names, name)
+        if value != zone and not value.endswith(f".{zone}"):
+            wrong = f"'{value}' is not in the zone {zone} (dns.zone)"
+            yield Found(("names", name), wrong, f"write a name that ends with .{zone}", (("dns", "zone"),))
 
 
 @rule("kubernetes")
@@ -182,7 +203,7 @@ def build_fits_in_memory(spec: Spec) -> Iterator[Found]:
 def build_fits_on_disk(spec: Spec) -> Iterator[Found]:
     if spec.buildkit.disk >= spec.state_disk:
         wrong = f"one build may use {spec.buildkit.disk}, the disk has {shortest(spec.state_disk)}"
-        against = (("provider", "disk_image"), ("machine", "disk"))
+        against = (("provider", "disk_image"), ("provider", "volume"), ("machine", "disk"))
         yield Found(("buildkit", "disk"), wrong, "write less than that, like 2G", against)
 
 
@@ -300,12 +321,30 @@ def tls_files_exist(spec: Spec) -> Iterator[Found]:
     if isinstance(spec.tls, FilesTls):
         yield from _file(("tls", "certificate"), spec.tls.certificate, "-----BEGIN CERTIFICATE-----")
         yield from _file(("tls", "key"), spec.tls.key, "PRIVATE KEY-----")
+    elif isinstance(spec.tls, AcmeTls) and spec.tls.authority is not None:
+        yield from _file(("tls", "authority"), spec.tls.authority, "-----BEGIN CERTIFICATE-----")
 
 
 @rule("provider")
-def identity_exists(spec: Spec) -> Iterator[Found]:
-    if isinstance(spec.provider, SshProvider) and spec.provider.identity is not None:
-        yield from _file(("provider", "identity"), spec.provider.identity, "PRIVATE KEY-----")
+def identity_is_a_private_key(spec: Spec) -> Iterator[Found]:
+    """One that is not here may be a colleague's: it lets in the first time only."""
+    provider = spec.provider
+    if isinstance(provider, SshProvider) and provider.identity is not None and provider.identity.exists():
+        yield from _file(("provider", "identity"), provider.identity, "PRIVATE KEY-----")
+
+
+@rule("provider")
+def fingerprint_is_the_host_keys(spec: Spec) -> Iterator[Found]:
+    provider = spec.provider
+    if isinstance(provider, SshProvider) and provider.host_key is not None and provider.fingerprint is not None:
+        try:
+            real = fingerprint(provider.host_key)
+        except ValueError:
+            yield Found(("provider", "host_key"), "is no public key", "copy it whole, in one line")
+            return
+        if real != provider.fingerprint:
+            wrong = f"provider.host_key has another one, {real}"
+            yield Found(("provider", "fingerprint"), wrong, "correct one of the two", (("provider", "host_key"),))
 
 
 @rule("binderhub")

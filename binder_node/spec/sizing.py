@@ -66,10 +66,14 @@ def max_pods(memory: int) -> int:
     return min(MOST_PODS, max(LEAST_PODS, int(PODS_PER_GB * memory / GB)))
 
 
+def carries(memory: int, guarantee: int = GUARANTEE) -> int:
+    """Sessions whose ``guarantee`` bytes each fit in ``memory`` bytes beside the node itself; 0 where it does not."""
+    return max(0, (memory - IDLE - int(memory * BUILDER_SHARE)) // guarantee)
+
+
 def quota(memory: int, pods: int, guarantee: int = GUARANTEE) -> int:
     """Sessions and builds at once for ``memory`` bytes, a limit of ``pods`` and ``guarantee`` bytes a session."""
-    free = memory - IDLE - int(memory * BUILDER_SHARE)
-    return max(1, int(QUOTA_SHARE * min(pods - OWN_PODS, free // guarantee)))
+    return max(1, int(QUOTA_SHARE * min(pods - OWN_PODS, carries(memory, guarantee))))
 
 
 def parallelism(cpus: int) -> int:

@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 
 from binder_node.spec import sizing
 from binder_node.spec.keys import Section, Setting, sections
+from binder_node.spec.model import Spec
 from binder_node.spec.quantity import Quantity
 
 WIDTH = 100
@@ -50,7 +51,13 @@ def _chosen(section: Section, given: Mapping[str, Any]) -> bool:
     if section.tag is None:
         return True
     name, tag = section.tag
-    return bool(given[section.key[0]].get(name) == tag)
+    return bool((given.get(section.key[0]) or default_of(section.key[0])).get(name) == tag)
+
+
+def default_of(name: str) -> dict[str, Any]:
+    """What a choice of models is where the inventory does not have it; empty where it must."""
+    field = Spec.model_fields[name]
+    return {} if field.is_required() else field.get_default(call_default_factory=True).model_dump(mode="json")
 
 
 def _render(member: Setting | Section, given: Any, computed: Any, depth: int) -> Iterator[str]:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from itertools import islice
+from typing import Any, Literal, TypeVar
 
+from binder_node.errors import StepError
 from binder_node.storage.endpoint import Endpoint, admin, client, explained, pool
 from binder_node.storage.policy import ABORT_AFTER_DAYS, POLICY_NAME, scoped
+
+T = TypeVar("T")
+# What one request may delete (S3's DeleteObjects).
+BATCH = 1000
 
 Key = Literal["ok", "missing", "stale", "unscoped"]
 
@@ -78,13 +86,63 @@ def make(endpoint: Endpoint) -> None:
                 raise
 
 
+def remove(endpoint: Endpoint, tell: Callable[[int], None]) -> None:
+    """Remove the bucket with everything in it, old versions too; one that is gone is as good.
+
+    Killed half-way, the next call goes on. ``tell`` is given the number of objects that are gone, every thousand.
+
+    Raises:
+        StepError, DeadlineError: S3 refused, or did not answer; S3's code is the reason.
+    """
+    import minio.error
+    from minio.deleteobjects import DeleteObject
+
+    with explained(endpoint, f"remove bucket {endpoint.bucket}"):
+        server = client(endpoint)
+        try:
+            there = server.list_objects(bucket_name=endpoint.bucket, recursive=True, include_version=True)
+            for count, batch in enumerate(_batches(there, BATCH)):
+                objects = [DeleteObject(one.object_name, one.version_id) for one in batch]
+                failed = list(server.remove_objects(bucket_name=endpoint.bucket, delete_object_list=objects))
+                if failed:
+                    reason = f"{failed[0].code}: {failed[0].name} ({len(failed)} of {len(objects)})"
+                    raise StepError(endpoint.node, f"remove bucket {endpoint.bucket}", reason, "run this again")
+                tell(count * BATCH + len(objects))
+            server.remove_bucket(bucket_name=endpoint.bucket)
+        except minio.error.S3Error as error:
+            if error.code != "NoSuchBucket":
+                raise
+
+
+def _batches(things: Iterable[T], size: int) -> Iterator[list[T]]:
+    left = iter(things)
+    while batch := list(islice(left, size)):
+        yield batch
+
+
 def make_key(root: Endpoint, access_key: str, endpoint: Endpoint) -> None:
-    """On MinIO: (re)make the registry's key with the secret in ``endpoint``, and scope it to the bucket."""
+    """On MinIO: (re)make the registry's key with the secret in ``endpoint``, and scope it to the bucket.
+
+    Keys of another name that have the registry's rights are from before a rotation. They go first: as long as ours is
+    not there, the next call comes here again.
+    """
     with explained(root, "make the registry's key"):
         server = admin(root)
+        for old in former_keys(json.loads(server.user_list()), access_key):
+            server.user_remove(access_key=old)
         server.user_add(access_key=access_key, secret_key=endpoint.secret_key.reveal())
         server.policy_add(policy_name=POLICY_NAME, policy=scoped(endpoint.bucket))
         server.policy_set(policy_name=POLICY_NAME, user=access_key)
+
+
+def former_keys(users: Mapping[str, Mapping[str, Any]], access_key: str) -> list[str]:
+    """Of MinIO's users by name, those whose only right is the registry's, but for the one that it has now. Pure.
+
+    >>> former_keys({"OLD": {"policyName": POLICY_NAME}, "NEW": {"policyName": POLICY_NAME}, "me": {}}, "NEW")
+    ['OLD']
+    """
+    having = [name for name, about in users.items() if about.get("policyName") == POLICY_NAME]
+    return sorted(name for name in having if name != access_key)
 
 
 def set_lifecycle(endpoint: Endpoint) -> None:

@@ -22,6 +22,7 @@ from binder_node.providers.local import machine
 from binder_node.providers.local.stage import LocalMachine
 from binder_node.secrets.generate import generate
 from binder_node.spec.load import load
+from tests.integration.provider_conformance import Conformance, Make
 from tests.integration.providers_fixtures import names
 from tests.node.harness import make_home
 
@@ -43,6 +44,24 @@ def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalM
     made = LocalMachine(Node(load(home.inventory), generate(), {}, {}, runtime))
     yield made
     made.destroy(silent)
+
+
+class TestConformance(Conformance):
+    @pytest.fixture
+    def provider(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+        monkeypatch.setenv("BINDER_NODE_LOCAL_DIR", str(tmp_path / "machines"))
+        secrets = generate()
+
+        def make(name: str = NAME) -> LocalMachine:
+            home, runtime = tmp_path / f"home-{name}", tmp_path / f"run-{name}"
+            inventory = home / "inventories" / f"{name}.yaml"
+            if not home.exists():
+                runtime.mkdir()
+                inventory = make_home(home, name, NETWORK).inventory
+            return LocalMachine(Node(load(inventory), secrets, {}, {}, runtime))
+
+        yield make
+        make().destroy(silent)
 
 
 def traces() -> dict[str, object]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from binder_node.errors import DeadlineError, StepError
 from binder_node.secrets.masked import Masked
 from binder_node.storage import bucket
 from binder_node.storage.bucket import Bucket
-from binder_node.storage.endpoint import Endpoint, client
+from binder_node.storage.endpoint import Endpoint, admin, client
 from binder_node.storage.probe import PREFIX, probe
 from tests.integration.binaries import binary
 
@@ -33,14 +35,13 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    """A running MinIO's root user."""
-    folder: Path = tmp_path_factory.mktemp("minio")
+@contextmanager
+def running(folder: Path, user: str, password: Masked) -> Iterator[Endpoint]:
+    """A MinIO on ``folder``, for the block; its root user."""
     port = free_port()
-    environment = {**os.environ, "MINIO_ROOT_USER": "root", "MINIO_ROOT_PASSWORD": ROOT.reveal()}
+    environment = {**os.environ, "MINIO_ROOT_USER": user, "MINIO_ROOT_PASSWORD": password.reveal()}
     command = [str(binary("minio")), "server", "--quiet", "--address", f"127.0.0.1:{port}", str(folder / "data")]
-    with (folder / "log").open("wb") as log:
+    with (folder / "log").open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 30
@@ -51,12 +52,19 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
             assert time.monotonic() < deadline, (folder / "log").read_text()
             assert process.poll() is None, (folder / "log").read_text()
             time.sleep(0.05)
-        endpoint = Endpoint("test", f"http://127.0.0.1:{port}", "us-east-1", "registry", "root", ROOT)
+        endpoint = Endpoint("test", f"http://127.0.0.1:{port}", "us-east-1", "registry", user, password)
         wait_ready(endpoint, deadline)
         yield endpoint
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """A running MinIO's root user."""
+    with running(tmp_path_factory.mktemp("minio"), "root", ROOT) as endpoint:
+        yield endpoint
 
 
 def wait_ready(endpoint: Endpoint, deadline: float) -> None:
@@ -106,6 +114,39 @@ def test_a_changed_secret_is_seen_and_set_again(root: Endpoint) -> None:
     assert bucket.look(ours).key == "stale"
 
 
+def test_a_key_of_another_name_takes_the_former_ones_place(root: Endpoint) -> None:
+    ours = scoped(root, "renamed")
+    bucket.make_key(root, ours.access_key, ours)
+    bucket.make(ours)
+    admin(root).user_add(access_key="somebody", secret_key="somebody-elses-secret")
+    admin(root).policy_set(policy_name="readonly", user="somebody")
+    new = replace(ours, access_key="key-after-a-rotation", secret_key=Masked("its-own-secret"))
+    assert bucket.look(new).key == "missing"
+    bucket.make_key(root, new.access_key, new)
+    assert bucket.look(new) == Bucket("ok", True, True)
+    assert bucket.look(ours).key == "missing"  # who had it has nothing
+    assert "somebody" in admin(root).user_list()
+
+
+def test_another_root_user_and_password_leave_bucket_and_key_as_they_are(tmp_path: Path) -> None:
+    with running(tmp_path, "root", ROOT) as old:
+        ours = scoped(old, "kept")
+        bucket.make_key(old, ours.access_key, ours)
+        bucket.make(ours)
+        client(ours).put_object(bucket_name="kept", object_name="layer", data=io.BytesIO(b"x"), length=1)
+    with running(tmp_path, "another-root", Masked("another-password-by-now")) as new:
+        ours = replace(ours, url=new.url)
+        assert bucket.look(ours) == Bucket("ok", True, True)
+        assert client(ours).get_object(bucket_name="kept", object_name="layer").data == b"x"
+        with pytest.raises(S3Error, match="InvalidAccessKeyId"):
+            client(replace(old, url=new.url)).list_buckets()
+        # All at once, as after `secrets rotate` without a name.
+        renewed = replace(ours, access_key="key-renewed", secret_key=Masked("secret-renewed"))
+        bucket.make_key(new, renewed.access_key, renewed)
+        assert bucket.look(renewed) == Bucket("ok", True, True)
+        assert bucket.look(ours).key == "missing"
+
+
 def test_a_multipart_upload_goes_there_and_back_and_leaves_nothing(root: Endpoint) -> None:
     ours = scoped(root, "large")
     bucket.make_key(root, ours.access_key, ours)
@@ -129,3 +170,26 @@ def test_nobody_at_the_endpoint_is_said_within_the_deadline(root: Endpoint) -> N
     with pytest.raises(DeadlineError, match="look at the bucket"):
         bucket.look(nobody)
     assert time.monotonic() - began < 15
+
+
+def test_a_bucket_goes_with_all_that_is_in_it_and_twice_is_no_error(root: Endpoint) -> None:
+    full, other = replace(root, bucket="full"), replace(root, bucket="other")
+    server, counts = client(full), list[int]()
+    for endpoint in (full, other):
+        bucket.make(endpoint)
+    for number in range(1005):
+        server.put_object(bucket_name="full", object_name=f"docker/{number}", data=io.BytesIO(b"x"), length=1)
+    server.put_object(bucket_name="other", object_name="stays", data=io.BytesIO(b"x"), length=1)
+    bucket.remove(full, counts.append)
+    bucket.remove(full, counts.append)
+    assert counts == [1000, 1005]
+    assert not server.bucket_exists(bucket_name="full")
+    assert [one.object_name for one in server.list_objects(bucket_name="other")] == ["stays"]
+
+
+def test_a_key_that_may_not_removes_nothing(root: Endpoint) -> None:
+    full = replace(root, bucket="guarded")
+    bucket.make(full)
+    with pytest.raises(StepError, match="InvalidAccessKeyId"):
+        bucket.remove(replace(full, access_key="nobody"), lambda _: None)
+    assert client(full).bucket_exists(bucket_name="guarded")

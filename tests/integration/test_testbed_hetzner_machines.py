@@ -76,8 +76,8 @@ class Hand:
     def access(self, server: Any, secrets: Secrets) -> Access:
         where = self.folder / f"{server.name}-{server.id}"
         where.mkdir(exist_ok=True)
-        files = [where / name for name in ("login_key", "known_hosts", "ssh_config")]
-        found = Access(server.name, server.public_net.ipv4.ip, 22, "root", *files)
+        login, known, config = (where / name for name in ("login_key", "known_hosts", "ssh_config"))
+        found = Access(server.name, server.public_net.ipv4.ip, 22, "root", login, known, config)
         remote.write_access(found, secrets.login_key.reveal(), secrets.host_key_public)
         return found
 

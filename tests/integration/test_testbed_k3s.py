@@ -154,6 +154,41 @@ def test_ingress_answers_on_the_nodes_ports_with_the_clients_address(machine: Ma
     assert machine.kubectl("get ingress -n one web -o jsonpath='{.status.loadBalancer.ingress[0].ip}'") == NODE
 
 
+CHART = """\
+apiVersion: helm.cattle.io/v1
+kind: HelmChartConfig
+metadata: {{name: traefik, namespace: kube-system}}
+spec:
+  valuesContent: |
+    additionalArguments: [--entrypoints.web.http.redirections.entrypoint.to=:443]
+    {more}
+"""
+
+
+def test_traefiks_values_are_laid_over_and_unknown_ones_refused(machine: Machine) -> None:
+    path = f"{K3S}/server/manifests/chart.yaml"
+    arguments = "get deployment -n kube-system traefik -o jsonpath='{.spec.template.spec.containers[0].args}'"
+
+    def redirected() -> bool:
+        argv = ["curl", "-s", "-m", "3", "-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", f"http://{NODE}/x"]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        return done.stdout == f"301 https://{NODE}/x"
+
+    machine.write(path, CHART.format(more="deployment: {additionalVolumes: [{name: more, emptyDir: {}}]}"))
+    within(60, "Traefik to send everybody to https", redirected)
+    assert machine.kubectl("get helmchartconfig -n kube-system traefik -o name").startswith("helmchartconfig")
+    volumes = "get deployment -n kube-system traefik -o jsonpath='{.spec.template.spec.volumes[*].name}'"
+    assert "more" in machine.kubectl(volumes).split()
+    before = machine.kubectl(arguments)
+    machine.write(path, CHART.format(more="additionalArgument: [--log.level=DEBUG]"))
+    log = "journalctl -u k3s -o cat --no-pager | grep 'traefik stays as it is' || true"
+    within(20, "the refusal", lambda: "additionalArgument not found" in machine.sh(log).stdout)
+    assert machine.kubectl(arguments) == before
+    machine.sh(f"rm {path}")
+    within(60, "Traefik to answer http again", lambda: not redirected())
+    machine.kubectl("rollout status -n kube-system deployment/traefik --timeout=60s", timeout=70)
+
+
 WEB = {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"]}
 CLIENT = {"podSelector": {"matchLabels": {"app": "client"}}, "policyTypes": ["Egress"]}
 FROM_CLIENT = [{"podSelector": {"matchLabels": {"app": "client"}}}]

@@ -46,8 +46,14 @@ def sample_spec(**said: Any) -> Spec:
 def other_spec() -> Spec:
     """Everything that an inventory can say to this room, said otherwise than by default."""
     return sample_spec(
-        machine={"cpus": 24, "memory": "192G", "disk": "960G", "state": "/data/node"},
-        ssh={"user": "debian", "port": 2222, "admin_networks": ["192.0.2.0/24", "198.51.100.7/32"]},
+        machine={"cpus": 24, "memory": "192G", "disk": "960G", "state": "/data/node", "data_disk": "auto"},
+        ssh={
+            "user": "debian",
+            "port": 2222,
+            "admin_networks": ["192.0.2.0/24", "198.51.100.7/32"],
+            "admins": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA ada"],
+        },
+        tls={"mode": "acme", "email": "ops@example.org"},
         storage={"kind": "s3", "endpoint": "https://s3.example.net", "region": "eu-1", "bucket": "bids-registry"},
         registry={"mirrors": {"docker.io": ["https://mirror.example.net", "http://198.18.7.1:5080/hub"]}},
         kubernetes={"api_from": ["192.0.2.9/32"], "pod_network": "10.52.0.0/16", "service_network": "10.53.0.0/16"},
@@ -62,6 +68,7 @@ def sample_secrets() -> Secrets:
         {
             name: Masked(f"secret-{name}") if field.annotation is Masked else f"public-{name}"
             for name, field in fields.items()
+            if field.is_required()
         }
     )
 

@@ -22,7 +22,19 @@ from binder_node.errors import BinderNodeError
 
 ROOT = Path(__file__).parents[2]
 # Nothing of these is needed to show help, and each costs a start between 50 and 700 ms.
-HEAVY = ("pydantic", "ruamel", "rich.console", "httpx", "kubernetes", "minio", "pyinfra", "paramiko", "websockets")
+HEAVY = (
+    "pydantic",
+    "hcloud",
+    "requests",
+    "ruamel",
+    "rich.console",
+    "httpx",
+    "kubernetes",
+    "minio",
+    "pyinfra",
+    "paramiko",
+    "websockets",
+)
 
 
 def every_command() -> dict[str, Any]:

@@ -38,6 +38,62 @@ def test_the_registry_is_a_service_for_the_nodes_reading_half() -> None:
     assert piece["endpoints"] == [{"addresses": [ADDRESS], "conditions": {"ready": True}}]
 
 
+def chart_values(**tls: Any) -> dict[str, Any]:
+    found = YAML(typ="safe").load_all(manifests(sample_spec(tls=tls), ADDRESS))
+    (config,) = [item for item in found if item["kind"] == "HelmChartConfig"]
+    assert config["metadata"]["name"] == "traefik"
+    assert config["metadata"]["namespace"] == "kube-system"
+    values: dict[str, Any] = YAML(typ="safe").load(config["spec"]["valuesContent"])
+    return values
+
+
+REDIRECT = [
+    "--entrypoints.web.http.redirections.entrypoint.to=:443",
+    "--entrypoints.web.http.redirections.entrypoint.scheme=https",
+    "--entrypoints.web.http.redirections.entrypoint.permanent=true",
+]
+
+
+def test_with_a_certificate_of_ones_own_traefik_sends_everybody_to_https() -> None:
+    assert chart_values(mode="files", certificate="/c.pem", key="/k.pem") == {"additionalArguments": REDIRECT}
+
+
+def test_by_acme_traefik_keeps_its_store_in_the_state_folder_and_is_alone_with_it() -> None:
+    assert chart_values(mode="acme", email="ops@example.org") == {
+        "additionalArguments": [
+            *REDIRECT,
+            "--certificatesresolvers.acme.acme.email=ops@example.org",
+            "--certificatesresolvers.acme.acme.caserver=https://acme-v02.api.letsencrypt.org/directory",
+            "--certificatesresolvers.acme.acme.storage=/acme/acme.json",
+            "--certificatesresolvers.acme.acme.keytype=EC256",
+            "--certificatesresolvers.acme.acme.httpchallenge.entrypoint=web",
+        ],
+        "additionalVolumeMounts": [{"name": "acme", "mountPath": "/acme"}],
+        "deployment": {
+            "additionalVolumes": [
+                {"name": "acme", "hostPath": {"path": "/var/lib/binder-node/acme", "type": "Directory"}}
+            ]
+        },
+        "updateStrategy": {"type": "Recreate"},
+    }
+
+
+def test_another_authority_is_trusted_and_a_changed_one_starts_traefik_anew() -> None:
+    spec = sample_spec(tls={"mode": "acme", "email": "o@e.org", "directory": "https://ca.test/dir", "challenge": "tls"})
+    texts = [manifests(spec, ADDRESS, text) for text in ("one\n", "two\n")]
+    for text, pem in zip(texts, ("one\n", "two\n"), strict=True):
+        found = {item["kind"]: item for item in YAML(typ="safe").load_all(text)}
+        assert found["ConfigMap"]["data"] == {"ca.pem": pem}
+        values = YAML(typ="safe").load(found["HelmChartConfig"]["spec"]["valuesContent"])
+        mount = values["additionalVolumeMounts"][1]["mountPath"]
+        arguments = values["additionalArguments"]
+        assert f"--certificatesresolvers.acme.acme.cacertificates={mount}/ca.pem" in arguments
+        assert "--certificatesresolvers.acme.acme.caserver=https://ca.test/dir" in arguments
+        assert "--certificatesresolvers.acme.acme.tlschallenge=true" in arguments
+    mounts = {line for text in texts for line in text.splitlines() if "mountPath: /authority" in line}
+    assert len(mounts) == 2
+
+
 def test_a_plan_without_a_machine_has_no_endpoint_yet() -> None:
     assert objects("")["EndpointSlice registry-node"]["endpoints"] == []
 

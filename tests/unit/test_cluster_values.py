@@ -110,6 +110,7 @@ def test_the_nodes_own() -> None:
             },
             "KubernetesBuildExecutor": {"build_image": IMAGES["build"]},
         },
+        "podAnnotations": {"binder-node/hub": "bf61c2ca"},
         "extraConfig": {"10-binder-node-engine": executor_source(spec)},
         "ingress": {"hosts": ["bids.example.org"], "tls": []},
         "jupyterhub": {

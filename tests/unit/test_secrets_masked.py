@@ -23,12 +23,12 @@ HIDDEN = "hunter2-correct-horse"
 
 @pytest.fixture(scope="module")
 def secrets() -> Secrets:
-    return generate()
+    return Secrets.model_validate({**generate().model_dump(context=REVEAL), "tokens": {"hcloud": "t0ken-" * 5}})
 
 
 def hidden(secrets: Secrets) -> list[str]:
     """Every text that must not be seen, and the lines of those that have several."""
-    texts = [value.reveal() for _, value in secrets if isinstance(value, Masked)]
+    texts = [value.reveal() for value in secrets.hidden()]
     return texts + [line for text in texts for line in text.splitlines() if len(line) > 20 and "-----" not in line]
 
 

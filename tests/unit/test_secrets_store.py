@@ -47,11 +47,12 @@ class Place:
 
     def values(self) -> dict[str, Any]:
         """What is in the file."""
-        found: dict[str, Any] = json.loads(pyrage.decrypt(self.file.read_bytes(), read_identities(self.identity)))
+        keys = [identity.key for identity in read_identities(self.identity)]
+        found: dict[str, Any] = json.loads(pyrage.decrypt(self.file.read_bytes(), keys))
         return found
 
     def put(self, values: object) -> None:
-        recipients = [identity.to_public() for identity in ensure_identities(self.identity)]
+        recipients = [identity.public.loaded() for identity in ensure_identities(self.identity)]
         self.file.parent.mkdir(exist_ok=True)
         self.file.write_bytes(pyrage.encrypt(json.dumps(values).encode(), recipients))
 
@@ -68,7 +69,7 @@ def mode(path: Path) -> int:
 class TestGenerate:
     def test_every_secret_is_new_each_time(self) -> None:
         first, second = made.generate(), made.generate()
-        assert [name for name in Secrets.model_fields if getattr(first, name) == getattr(second, name)] == []
+        assert [name for name in Secrets.model_fields if getattr(first, name) == getattr(second, name)] == ["tokens"]
 
     def test_forms(self) -> None:
         secrets = made.generate()
@@ -168,7 +169,9 @@ class TestStore:
         assert "hunter2" not in str(caught.value)
 
     def test_no_secrets_yet(self, place: Place) -> None:
-        with pytest.raises(InputError, match="there are no secrets yet; `binder-node up node` makes them"):
+        with pytest.raises(
+            InputError, match="there are no secrets yet; `binder-node secrets init node` or `binder-node up"
+        ):
             place.store().load()
 
     def test_processes_agree(self, place: Place) -> None:
@@ -205,7 +208,7 @@ class TestFailures:
             with pytest.raises(StepError) as caught:
                 getattr(place.store(BINDER_NODE_IDENTITY=str(other)), call)()
             assert caught.value.step == f"decrypt the secrets {place.file}"
-            assert "set BINDER_NODE_IDENTITY to the identity that it was encrypted to" in caught.value.remedy
+            assert "set BINDER_NODE_IDENTITY to an identity that it was encrypted to" in caught.value.remedy
         assert place.file.read_bytes() == content
 
     def test_a_lost_identity_is_not_made_anew(self, place: Place) -> None:
@@ -253,8 +256,8 @@ class TestS3Keys:
         with pytest.raises(InputError) as caught:
             place.store().ensure()
         assert [problem.right for problem in caught.value.problems] == [
-            "set BINDER_NODE_S3_ACCESS_KEY",
-            "set BINDER_NODE_S3_SECRET_KEY",
+            "set BINDER_NODE_S3_ACCESS_KEY, or keep it: `binder-node secrets set node s3_access_key`",
+            "set BINDER_NODE_S3_SECRET_KEY, or keep it: `binder-node secrets set node s3_secret_key`",
         ]
         assert not place.file.exists()
 

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
 from binder_node.cli.spec import app
+from binder_node.spec.model import SshProvider
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,9 @@ def test_from_nothing_to_a_checked_inventory() -> None:
 
 @pytest.mark.parametrize("output", ["json", "yaml"])
 def test_check_for_machines(output: str) -> None:
-    run("init", "node", "--provider", "ssh", "--storage", "s3")
+    key = SshProvider.model_fields["host_key"].examples
+    assert key
+    run("init", "node", "--provider", "ssh", "--storage", "s3", "--host-key", key[0])
     checked = run("check", "inventories/node.yaml", "-o", output)
     assert checked.exit_code == 0
     found: dict[str, Any] = json.loads(checked.stdout) if output == "json" else YAML(typ="safe").load(checked.stdout)
@@ -51,7 +54,7 @@ def test_check_for_machines(output: str) -> None:
     assert "buildkit.cache" in found["computed"]
     assert [(warning["path"], warning["line"]) for warning in found["warnings"]] == [
         ("provider.address", 12),
-        ("provider.host_key", 14),
+        ("provider.host_key", 15),
     ]
 
 

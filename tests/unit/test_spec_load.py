@@ -249,7 +249,7 @@ class TestKeys:
         ("kind: local", "kind: locl", "2: provider: kind 'locl' is unknown; did you mean local? It can be: local, ssh"),
         ("kind: local", "type: local", "2: provider: has no kind; write `kind:` with one of: local, ssh"),
         ("provider:\n  kind: local", "provider: local", "2: provider: 'local' is not a section; write {kind: local}"),
-        ("mode: none", "mode: acme", "10: tls: mode 'acme' is unknown; write one of: none, files"),
+        ("mode: none", "mode: lego", "10: tls: mode 'lego' is unknown; write one of: none, files, acme"),
         ("kind: node", "kind: minio", "12: storage: kind 'minio' is unknown; write one of: node, s3"),
         ("kind: local", "kind: local\n  address: 1.2.3", "4: provider.address: '1.2.3': Expected 4 octets"),
         ("kind: local", "kind: local\n  network: 198.18.0.1/24", "4: provider.network: '198.18.0.1/24'"),

@@ -195,6 +195,11 @@ def test_the_base_breaks_none(say: Say) -> None:
             "7: federation.member: a weight of 5 needs the member's name; "
             "write its name in the federation's config, like bids-ovh, or weight: 0",
         ),
+        (
+            "machine: {cpus: 8, memory: 64G, disk: 400G, data_disk: auto}",
+            "3: machine.data_disk: a machine of kind local has one disk, on which its state lies already; "
+            "remove the line",
+        ),
     ],
 )
 def test_each_rule_alone(say: Say, line: str, said: str) -> None:
@@ -216,6 +221,40 @@ def test_the_machine_is_not_in_a_network_of_the_node(say: Say) -> None:
     assert say(f"provider: {{kind: ssh, address: 10.42.0.5, host_key: {key}}}") == [
         "2: kubernetes.pod_network: 10.42.0.0/16 overlaps 10.42.0.5/32 (provider.address); "
         "write a private network of its own, like 10.44.0.0/16"
+    ]
+
+
+def test_an_operators_key_may_be_elsewhere_but_must_be_one(say: Say, tmp_path: Path) -> None:
+    assert say("provider: {kind: ssh, address: 203.0.113.9, identity: ./key}") == []
+    assert say("provider: {kind: ssh, address: 203.0.113.9, identity: agent}") == []
+    (tmp_path / "key").write_text("ssh-ed25519 AAAA\n")
+    assert say("provider: {kind: ssh, address: 203.0.113.9, identity: ./key}") == [
+        f"2: provider.identity: {tmp_path}/key has no line with PRIVATE KEY-----; name a PEM file"
+    ]
+
+
+def test_a_bucket_at_hetzner_is_in_the_servers_network_zone(say: Say) -> None:
+    bucket = 'storage: {kind: s3, endpoint: "https://nbg1.your-objectstorage.com", bucket: bids-registry}'
+    assert say("provider: {kind: hetzner, types: [ccx63], locations: [nbg1, hel1]}", bucket) == []
+    assert say("provider: {kind: hetzner, types: [ccx63], locations: [nbg1, ash]}", bucket) == [
+        "2: provider.locations[1]: ash is in us-east, the bucket's nbg1 in eu-central; "
+        "write fsn1 or nbg1 or hel1, or take a bucket there"
+    ]
+    # A bucket elsewhere is the operator's own business, and so is a location that is newer than this.
+    elsewhere = 'storage: {kind: s3, endpoint: "https://s3.example.net", bucket: bids-registry}'
+    assert say("provider: {kind: hetzner, types: [ccx63], locations: [ash]}", elsewhere) == []
+    assert say("provider: {kind: hetzner, types: [ccx63], locations: [mars1]}", bucket) == []
+
+
+@pytest.mark.parametrize("size", ["9G", "11T", "10500M"])
+def test_a_volume_has_a_size_that_hetzner_makes(say: Say, size: str) -> None:
+    said = say(f"provider: {{kind: hetzner, types: [ccx63], volume: {size}}}")
+    assert f"2: provider.volume: {size} is no size of a volume; write whole GB from 10G to 10T, like 500G" in said
+
+
+def test_a_fresh_servers_ssh_is_at_22(say: Say) -> None:
+    assert say("provider: {kind: hetzner, types: [ccx63]}", "ssh: {port: 2222}") == [
+        "7: ssh.port: a fresh server's sshd listens at 22, not at 2222; write 22, or remove the line"
     ]
 
 

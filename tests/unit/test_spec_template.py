@@ -14,7 +14,7 @@ from binder_node.spec.create import create
 from binder_node.spec.describe import markdown
 from binder_node.spec.keys import Section, sections
 from binder_node.spec.load import load, load_inventory
-from binder_node.spec.model import PATTERNS, Spec
+from binder_node.spec.model import PATTERNS, Spec, SshProvider
 from binder_node.spec.source import read
 from binder_node.spec.template import flow, refreshed
 
@@ -181,5 +181,10 @@ class TestWarnings:
     def test_examples_that_were_left(self, tmp_path: Path) -> None:
         assert self.advice(tmp_path, provider={"kind": "ssh"}) == [
             "provider.address: 203.0.113.10 is an address for examples",
-            "provider.host_key: is the example's",
         ]
+        folder = tmp_path / "keys"
+        for name in ("host_key", "fingerprint"):
+            example = SshProvider.model_fields[name].examples
+            assert example
+            found = self.advice(folder / name, provider={"kind": "ssh", name: example[0]})
+            assert f"provider.{name}: is the example's" in found

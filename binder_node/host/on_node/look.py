@@ -6,6 +6,7 @@ Sent as text and run by the node's own python3: standard library only, nothing n
 from __future__ import annotations
 
 import base64
+import contextlib
 import grp
 import hashlib
 import json
@@ -63,7 +64,7 @@ def look_at_path(path: str, wanted: dict[str, Any] | None = None) -> dict[str, A
 def look_at_block(path: str, begin: str, end: str) -> list[str] | None:
     """The lines between the markers; None where they are not."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open(os.path.expanduser(path), encoding="utf-8", errors="surrogateescape") as file:
             lines = file.read().splitlines()
         return lines[lines.index(begin) + 1 : lines.index(end)]
     except (FileNotFoundError, ValueError):
@@ -156,6 +157,72 @@ def look_at_machine(state: str) -> dict[str, Any]:
     }
 
 
+def look_at_disks(state: str) -> dict[str, Any]:
+    """What there is of disks, and what lies on them; of a disk that is mounted already, that one alone is probed."""
+    columns = "NAME,PATH,MAJ:MIN,TYPE,SIZE,RO,MODEL,MOUNTPOINTS"
+    listed = subprocess.run(
+        ["lsblk", "--json", "--bytes", "--output", columns], stdout=subprocess.PIPE, check=True, text=True, timeout=30
+    )
+    tree = json.loads(listed.stdout)
+    number, source = mounted_at(state)
+    every = [entry for top in tree.get("blockdevices", []) for entry in family(top)]
+    there = [entry["path"] for entry in every if os.path.exists(entry["path"])]
+    own = [entry["path"] for entry in every if entry["maj:min"] == number and entry["path"] in there]
+    return {
+        "lsblk": tree,
+        "probed": {path: probe(path) for path in (own or there)},
+        "links": {
+            os.path.join(folder, name): os.path.realpath(os.path.join(folder, name))
+            for folder in ("/dev/disk/by-id", "/dev/disk/by-path")
+            if os.path.isdir(folder)
+            for name in os.listdir(folder)
+        },
+        "mounted": number,
+        "source": source,
+        "occupied": sorted(os.listdir(state))[:3] if not number and os.path.isdir(state) else [],
+    }
+
+
+def family(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    return [entry, *(inner for child in entry.get("children", []) for inner in family(child))]
+
+
+def mounted_at(path: str) -> tuple[str, str]:
+    """Number and name of what is mounted there last; empty when nothing is. See proc(5) for the fields."""
+    found = ("", "")
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields = line.split()
+            # Blanks are octal there, as bytes.
+            point = fields[4].encode("utf-8", "surrogateescape").decode("unicode_escape").encode("latin-1")
+            if os.fsdecode(point) == path:
+                found = (fields[2], fields[fields.index("-") + 2])
+    return found
+
+
+EDGE = 1 << 20
+
+
+def probe(path: str) -> dict[str, Any]:
+    """Signatures as wipefs finds them, whether both ends are blank, and the kernel's holders."""
+    asked = ["wipefs", "--no-act", "--json", "--output", "TYPE,UUID,LABEL", path]
+    answer = subprocess.run(asked, capture_output=True, check=False, text=True, timeout=60)
+    blank = False
+    if answer.returncode == 0:
+        with contextlib.suppress(OSError), open(path, "rb") as device:  # what cannot be read is not known to be empty
+            first = device.read(EDGE)
+            size = device.seek(0, os.SEEK_END)
+            device.seek(max(0, size - EDGE))
+            blank = not first.strip(b"\0") and not device.read(EDGE).strip(b"\0")
+    signatures = json.loads(answer.stdout)["signatures"] if answer.stdout.strip() else []
+    holders = f"/sys/class/block/{os.path.basename(os.path.realpath(path))}/holders"
+    return {
+        "signatures": signatures,
+        "blank": blank,
+        "holders": sorted(os.listdir(holders)) if os.path.isdir(holders) else [],
+    }
+
+
 def main() -> None:
     ask = json.load(sys.stdin)
     try:
@@ -176,6 +243,7 @@ def main() -> None:
         "manifest": {"paths": old_paths, "units": old_units},
         "store": look_at_store(ask["store"]),
         "machine": look_at_machine(ask["state"]),
+        "disks": look_at_disks(ask["state"]) if ask["disks"] else None,
     }
     json.dump(answer, sys.stdout)
 

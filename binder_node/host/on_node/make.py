@@ -82,11 +82,14 @@ def make_copy(want: dict[str, Any]) -> None:
 
 def make_block(want: dict[str, Any]) -> None:
     """Our lines between their markers, the rest of the file untouched."""
-    path, begin, end = want["path"], want["begin"], want["end"]
-    mode = 0o644
+    path, begin, end = os.path.realpath(os.path.expanduser(want["path"])), want["begin"], want["end"]
+    mode, owner = 0o644, (0, 0)
     lines: list[str] = []
+    if want["path"].startswith("~"):
+        mode, owner = 0o600, make_home_of(path, want["path"][1:].partition("/")[0])
     if os.path.exists(path):
-        mode = os.stat(path).st_mode & 0o7777
+        seen = os.stat(path)
+        mode, owner = seen.st_mode & 0o7777, (seen.st_uid, seen.st_gid)
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             lines = file.read().splitlines()
     if begin in lines and end in lines:
@@ -94,9 +97,20 @@ def make_block(want: dict[str, Any]) -> None:
     if want["lines"]:
         lines += [begin, *want["lines"], end]
     content = ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
+    user, group = map(str, owner)
     make_file(
-        {"path": path, "content": base64.b64encode(content).decode(), "mode": mode, "owner": "root", "group": "root"}
+        {"path": path, "content": base64.b64encode(content).decode(), "mode": mode, "owner": user, "group": group}
     )
+
+
+def make_home_of(path: str, user: str) -> tuple[int, int]:
+    """The folder of a user's file, where it is missing, as ssh wants it; returns the user's ids."""
+    entry = pwd.getpwnam(user)
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        os.mkdir(folder, 0o700)
+        os.chown(folder, entry.pw_uid, entry.pw_gid)
+    return entry.pw_uid, entry.pw_gid
 
 
 def remove(path: str) -> None:

@@ -168,6 +168,9 @@ def fill_root(spec: Spec, folders: Folders, seed: dict[str, Any] | None) -> None
     """The machine's own files, and those of its user-data ``seed``; None: it has had that."""
     files = {**machine_files(spec), **(seed_files(seed) if seed else {})}
     for relative, (text, mode) in files.items():
+        there = folders.root / relative
+        if there.name == "authorized_keys" and there.exists() and text in there.read_text():
+            continue  # as cloud-init: keys that came later stay
         _place(folders.root / relative, text, mode)
     for user in seed["users"] if seed else []:
         if user["name"] != "root":

@@ -12,10 +12,11 @@ from binder_node.changes import Change
 from binder_node.errors import StepError
 from binder_node.events import Event, Reporter
 from binder_node.node import Access, Node
-from binder_node.providers.base import access_to
+from binder_node.providers.base import KEEP, Kept, Leftover, access_to
 from binder_node.providers.local import machine
 from binder_node.providers.local.plan import Folders, bridge_name, local
 from binder_node.providers.local.roots import ensure_root, root_of
+from binder_node.providers.offers import Offer, Tariff, stated_offer, stated_tariff
 from binder_node.providers.userdata import document
 
 SSH_SECONDS = 60
@@ -124,8 +125,38 @@ class LocalMachine:
         del seen
         return str(local(self.node.spec).address)
 
-    def destroy(self, report: Reporter) -> None:
+    def offers(self, report: Reporter) -> list[Offer]:
+        del report
+        stated = stated_offer(self.node.spec, "local")
+        return [stated] if stated else []
+
+    def own_offer(self, report: Reporter) -> Offer | None:
+        del report
+        return stated_offer(self.node.spec, "local")
+
+    def tariff(self, report: Reporter) -> Tariff:
+        del report
+        return stated_tariff(self.node.spec)
+
+    def doomed(self, report: Reporter, keep: frozenset[Kept] = KEEP) -> list[Change]:
+        """Address and disk are one with the machine: nothing of it is kept."""
+        del report, keep
+        if not self.folders.base.exists() and not machine.processes(self.folders):
+            return []
+        spec = self.node.spec
+        gone = f"machine {spec.name} at {local(spec).address}, with its disk in {self.folders.base}"
+        return [Change(self.name, "delete", gone)]
+
+    def leftovers(self, report: Reporter) -> list[Leftover]:
+        """Folders of machines besides this one's."""
+        del report
+        home = machines_folder()
+        names = sorted(folder.name for folder in home.iterdir() if folder.is_dir()) if home.is_dir() else []
+        return [Leftover("machine", name, str(home / name), name) for name in names if name != self.node.spec.name]
+
+    def destroy(self, report: Reporter, keep: frozenset[Kept] = KEEP) -> None:
         """Leaves no process, link, mount, address, cgroup or file; the cached root stays."""
+        del keep
         spec, folders = self.node.spec, self.folders
         report(Event("progress", self.name, "end its processes"))
         remote.disconnect(self._access())

@@ -24,7 +24,7 @@ LD_LIBRARY_PATH=$d/lib XTABLES_LIBDIR=$d/lib/xtables exec "$d/{program}" {argume
 
 def index() -> str:
     """Name, version and SHA-256 of each package as apt would download it now: the key of what :func:`unpack` makes."""
-    lines = _run(["apt-get", "download", "--print-uris", *PACKAGES], Path.cwd()).splitlines()
+    lines = run(["apt-get", "download", "--print-uris", *PACKAGES], Path.cwd()).splitlines()
     return "\n".join(sorted(" ".join(line.split()[1:]) for line in lines))
 
 
@@ -35,9 +35,9 @@ def unpack(bin_folder: Path, scratch: Path) -> None:
     """
     downloads, root = scratch / "packages", scratch / "root"
     downloads.mkdir()
-    _run(["apt-get", "-o", "APT::Sandbox::User=root", "download", "-q", *PACKAGES], downloads)
+    run(["apt-get", "-o", "APT::Sandbox::User=root", "download", "-q", *PACKAGES], downloads)
     for package in sorted(downloads.glob("*.deb")):
-        _run(["dpkg-deb", "-x", str(package), str(root)], scratch)
+        run(["dpkg-deb", "-x", str(package), str(root)], scratch)
     aux = bin_folder / "aux"
     (aux / "lib").mkdir(parents=True)
     shutil.copy(_one(root, "sbin/runc"), bin_folder / "runc")
@@ -64,7 +64,8 @@ def _one(root: Path, pattern: str) -> Path:
     return found[0]
 
 
-def _run(argv: list[str], cwd: Path) -> str:
+def run(argv: list[str], cwd: Path) -> str:
+    """What a command of apt or dpkg prints; StepError or DeadlineError where it fails."""
     remedy = "the testbed is made on Debian or Ubuntu, after `apt-get update`"
     try:
         done = subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=DEADLINE, check=False)

@@ -27,8 +27,8 @@ var (
 	traefikImage = "rancher/mirrored-library-traefik:0"
 )
 
-// component is the key of `disable:` that a bundled manifest obeys, where it is not the file's own name.
-var component = map[string]string{"rolebindings": "", "crds": ""}
+// customKinds is applied before all else, and is no file of the operator's: K3s registers its kinds at its start.
+const customKinds = "crds.yaml"
 
 // stageManifests writes the bundled manifests to server/manifests, but for those disabled or skipped, and returns the
 // disabled ones' text, to be taken out of the cluster.
@@ -37,36 +37,73 @@ func stageManifests(c *config) (disabled []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	replace := strings.NewReplacer(
-		"%{CLUSTER_DNS}%", c.dns, "%{CLUSTER_DOMAIN}%", c.domain, "%{COREDNS_IMAGE}%", corednsImage,
-		"%{TRAEFIK_IMAGE}%", traefikImage, "%{NODE_IP}%", c.nodeIP, "%{NODE_NAME}%", c.nodeName,
-	)
 	for _, entry := range entries {
-		raw, err := bundled.ReadFile("manifests/" + entry.Name())
-		if err != nil {
-			return nil, err
-		}
-		content := replace.Replace(string(raw))
-		path := c.server("manifests", entry.Name())
 		name := strings.TrimSuffix(entry.Name(), ".yaml")
-		if key, special := component[name]; special {
-			name = key
+		if entry.Name() == customKinds {
+			continue
 		}
 		if c.disabled[name] {
-			if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+			if err := os.Remove(c.server("manifests", entry.Name())); err != nil && !os.IsNotExist(err) {
+				return nil, err
+			}
+			content, err := rendered(c, entry.Name(), &traefikValues{})
+			if err != nil {
 				return nil, err
 			}
 			disabled = append(disabled, content)
 			continue
 		}
-		if _, err := os.Stat(path + ".skip"); err == nil {
+		if name == "traefik" {
+			if err := stageTraefik(c); err != nil {
+				logf("traefik stays as it is: %v", err)
+			}
 			continue
 		}
-		if err := writeFile(path, []byte(content), 0o600); err != nil {
+		if err := stage(c, entry.Name(), &traefikValues{}); err != nil {
 			return nil, err
 		}
 	}
 	return disabled, nil
+}
+
+// stageTraefik lays the operator's HelmChartConfig over Traefik's manifest, as K3s's helm-controller does over its chart.
+func stageTraefik(c *config) error {
+	values, err := readTraefik(manifestFiles(c))
+	if err != nil {
+		return err
+	}
+	return stage(c, "traefik.yaml", values)
+}
+
+func stage(c *config, name string, values *traefikValues) error {
+	path := c.server("manifests", name)
+	if _, err := os.Stat(path + ".skip"); err == nil {
+		return nil
+	}
+	content, err := rendered(c, name, values)
+	if err != nil {
+		return err
+	}
+	if before, err := os.ReadFile(path); err == nil && string(before) == content {
+		return nil
+	}
+	return writeFile(path, []byte(content), 0o600)
+}
+
+func rendered(c *config, name string, values *traefikValues) (string, error) {
+	raw, err := bundled.ReadFile("manifests/" + name)
+	if err != nil {
+		return "", err
+	}
+	pairs, err := values.replacements()
+	if err != nil {
+		return "", err
+	}
+	pairs = append(pairs,
+		"%{CLUSTER_DNS}%", c.dns, "%{CLUSTER_DOMAIN}%", c.domain, "%{COREDNS_IMAGE}%", corednsImage,
+		"%{TRAEFIK_IMAGE}%", traefikImage, "%{NODE_IP}%", c.nodeIP, "%{NODE_NAME}%", c.nodeName,
+	)
+	return strings.NewReplacer(pairs...).Replace(string(raw)), nil
 }
 
 // deployer applies server/manifests, and applies a file again when it changed.
@@ -79,6 +116,11 @@ type deployer struct {
 }
 
 func (d *deployer) run(stop <-chan struct{}, disabled []string) {
+	if kinds, err := bundled.ReadFile("manifests/" + customKinds); err != nil {
+		logf("%s: %v", customKinds, err)
+	} else if err := d.do(string(kinds), "apply", "--server-side", "--force-conflicts", "-f", "-"); err != nil {
+		logf("%s: %v", customKinds, err)
+	}
 	for _, content := range disabled {
 		if err := d.do(content, "delete", "--ignore-not-found", "--wait=false", "-f", "-"); err != nil {
 			logf("disable: %v", err)
@@ -95,7 +137,17 @@ func (d *deployer) run(stop <-chan struct{}, disabled []string) {
 }
 
 func (d *deployer) once() {
-	for _, path := range d.files() {
+	if !d.c.disabled["traefik"] {
+		if err := stageTraefik(d.c); err != nil {
+			if d.complained["traefik"] != err.Error() {
+				logf("traefik stays as it is: %v", err)
+				d.complained["traefik"] = err.Error()
+			}
+		} else {
+			delete(d.complained, "traefik")
+		}
+	}
+	for _, path := range manifestFiles(d.c) {
 		raw, err := os.ReadFile(path)
 		if err != nil {
 			continue // it went away between two looks
@@ -119,9 +171,10 @@ func (d *deployer) once() {
 	}
 }
 
-func (d *deployer) files() []string {
+// manifestFiles are those of server/manifests that are neither skipped nor disabled, in order.
+func manifestFiles(c *config) []string {
 	var paths []string
-	root := d.c.server("manifests")
+	root := c.server("manifests")
 	err := filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -134,7 +187,7 @@ func (d *deployer) files() []string {
 			return nil
 		}
 		name := strings.TrimSuffix(filepath.Base(path), extension)
-		if !d.c.disabled[name] {
+		if !c.disabled[name] {
 			paths = append(paths, path)
 		}
 		return nil

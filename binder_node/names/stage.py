@@ -1,0 +1,158 @@
+"""The stage ``names``: the public names lead to the machine, as the zone's own servers say."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from binder_node.changes import Change
+from binder_node.errors import DeadlineError, StepError
+from binder_node.events import Event, Reporter, step
+from binder_node.names import servers
+from binder_node.names.base import STAGE, zone_of
+from binder_node.names.records import Edit, Found, asked, covered, edits, removals, wanted
+from binder_node.names.servers import Answer, astray, told
+from binder_node.node import Node
+from binder_node.spec.model import NoDns, ZoneDns
+
+POLL_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """``found`` is what of the zone concerns the node; ``astray`` are answers of its servers that lead elsewhere."""
+
+    found: tuple[Found, ...] = ()
+    astray: tuple[Answer, ...] = ()
+    looked: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NamesStage:
+    """``address`` is the machine's public one, empty while nobody knows it."""
+
+    node: Node
+    address: str
+    name: str = field(default=STAGE)
+
+    def nothing(self) -> Seen:
+        return Seen(looked=False)
+
+    def inspect(self, report: Reporter) -> Seen:
+        """Raises StepError or DeadlineError where the zone's server does not answer, or does not take our word."""
+        del report
+        zone = zone_of(self.node)
+        found = zone.read(self._names()) if zone is not None else []
+        return Seen(tuple(found), self._astray())
+
+    def changes(self, seen: Seen) -> list[Change]:
+        made = self._edits(seen)
+        if made:
+            return [Change(STAGE, edit.action, _what(edit)) for edit in made]
+        if seen.looked and not seen.astray:
+            return []
+        if seen.looked:
+            return [Change(STAGE, "run", f"wait for name servers: {told(seen.astray)}")]
+        return [Change(STAGE, "run", f"wait until {spec_names(self.node)} lead to the machine")]
+
+    def apply(self, seen: Seen, report: Reporter) -> None:
+        """Write the records, or have a person do so; then wait for every server of the zone.
+
+        Raises:
+            StepError: a record that is not this node's leads elsewhere, and nobody said to write over it; or the
+                zone's server refused.
+            DeadlineError: a server of the zone does not have the records yet; says which, and what it answers.
+        """
+        made = self._edits(seen)
+        self._refuse(made)
+        zone = zone_of(self.node)
+        if made and zone is not None:
+            with step(report, STAGE, f"{len(made)} records in {_zone(self.node)}"):
+                zone.write(made)
+        elif zone is None:
+            self._print(report)
+        self._await(report)
+
+    def doomed(self, report: Reporter) -> list[Change]:
+        """What :meth:`destroy` would remove. Raises as :meth:`inspect`."""
+        del report
+        return [Change(STAGE, "delete", str(edit)) for edit in self._removals()]
+
+    def destroy(self, report: Reporter) -> None:
+        """Remove the records that this node wrote; those that a person wrote are a person's to remove.
+
+        Raises as :meth:`inspect`.
+        """
+        zone, gone = zone_of(self.node), self._removals()
+        if zone is not None and gone:
+            with step(report, STAGE, f"remove {len(gone)} records from {_zone(self.node)}"):
+                zone.write(gone)
+        elif self.node.spec.dns.kind == "manual":
+            report(Event("warn", STAGE, f"records of {spec_names(self.node)} are yours to remove"))
+
+    # --- helpers ---------------------------------------------------------------------------------------------------
+
+    def _names(self) -> list[str]:
+        return [*(record.name for record in wanted(self.node.spec, self.address)), *covered(self.node.spec)]
+
+    def _edits(self, seen: Seen) -> tuple[Edit, ...]:
+        spec = self.node.spec
+        return edits(spec, self.address, seen.found) if isinstance(spec.dns, ZoneDns) else ()
+
+    def _removals(self) -> tuple[Edit, ...]:
+        zone = zone_of(self.node)
+        return removals(self.node.spec.name, zone.read(self._names())) if zone is not None else ()
+
+    def _refuse(self, made: tuple[Edit, ...]) -> None:
+        dns = self.node.spec.dns
+        foreign = [str(found.record) for edit in made for found in edit.foreign]
+        if foreign and not (isinstance(dns, ZoneDns) and dns.adopt):
+            raise StepError(
+                self.node.spec.name,
+                f"point {spec_names(self.node)} at {self.address}",
+                f"{', '.join(foreign)} is there and not this node's",
+                "remove it, or say `adopt: true` in `dns` to have it written over; nothing was changed",
+            )
+
+    def _print(self, report: Reporter) -> None:
+        lines = [record.line() for record in wanted(self.node.spec, self.address)]
+        report(Event("warn", STAGE, "put these records into the zone:", {"records": lines}))
+        for line in lines:
+            report(Event("warn", STAGE, line))
+
+    def _astray(self) -> tuple[Answer, ...]:
+        dns, spec = self.node.spec.dns, self.node.spec
+        if isinstance(dns, NoDns):
+            return ()
+        zone = dns.zone if isinstance(dns, ZoneDns) else ""
+        there, trouble = servers.servers(dns.nameservers, zone, spec.names.binder)
+        return (*trouble, *astray(servers.ask_all(there, asked(spec)), self.address))
+
+    def _await(self, report: Reporter) -> None:
+        dns = self.node.spec.dns
+        if isinstance(dns, NoDns):
+            return
+        deadline, said = time.monotonic() + dns.wait, ""
+        with step(report, STAGE, f"wait until all name servers lead {spec_names(self.node)} to {self.address}"):
+            while left := self._astray():
+                if told(left) != said:
+                    said = told(left)
+                    report(Event("progress", STAGE, said))
+                if time.monotonic() > deadline:
+                    remedy = "the same command waits on; `dns.wait` is how long"
+                    what = f"all name servers to lead to {self.address}"
+                    raise DeadlineError(self.node.spec.name, what, dns.wait, said, remedy)
+                time.sleep(POLL_SECONDS)
+
+
+def spec_names(node: Node) -> str:
+    return f"{node.spec.names.binder} and *.{node.spec.names.binder}"
+
+
+def _zone(node: Node) -> str:
+    dns = node.spec.dns
+    return dns.zone if isinstance(dns, ZoneDns) else ""
+
+
+def _what(edit: Edit) -> str:
+    return f"{edit} (not this node's)" if edit.foreign else str(edit)

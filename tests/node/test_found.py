@@ -1,0 +1,117 @@
+"""A machine that somebody has, from its address to a launched kernel: login ``ubuntu`` with sudo, an extra disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from binder_node import hostkeys
+from tests.integration.found_machine import FoundMachine
+from tests.node.harness import Home
+
+pytestmark = pytest.mark.node
+
+NAME, NETWORK = "found", "198.18.47"
+GB = 10**9
+INVENTORY = """\
+name: {name}
+provider: {{kind: ssh, address: {network}.20, fingerprint: '{fingerprint}', identity: {identity}}}
+machine: {{cpus: 2, memory: 12G, disk: 40G, data_disk: {disk}, state: /srv/node}}
+ssh: {{user: ubuntu}}
+names: {{binder: {name}.test}}
+tls: {{mode: none}}
+storage: {{kind: node}}
+registry:
+  mirrors: {{docker.io: ["http://{network}.10:5080"], quay.io: ["http://{network}.10:5080"]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FoundMachine]:
+    folder = tmp_path_factory.mktemp("found")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("BINDER_NODE_LOCAL_DIR", str(folder / "machines"))
+        made = FoundMachine(folder, NAME, NETWORK)
+        try:
+            made.boot()
+            yield made
+        finally:
+            made.home.world("down")
+            made.gone()
+
+
+@pytest.fixture(scope="module")
+def found(machine: FoundMachine) -> Home:
+    disk = machine.new_disk("state", 40 * GB)
+    machine.plug("state")
+    home = Home(machine.folder, NAME, NETWORK)
+    home.inventory.parent.mkdir(parents=True)
+    text = INVENTORY.format(
+        name=NAME,
+        network=NETWORK,
+        fingerprint=hostkeys.fingerprint(machine.host_key),
+        identity=machine.identity,
+        disk=disk,
+    )
+    home.inventory.write_text(text)
+    return home
+
+
+def test_the_plan_tells_of_the_login_and_the_disk(found: Home) -> None:
+    planned = json.loads(found.run("plan", "-o", "json").ok().out)
+    whats = [change["what"] for stage in planned["stages"] for change in stage["changes"]]
+    assert any(what.startswith("lines in ~ubuntu/.ssh/authorized_keys") for what in whats)
+    assert any(what.startswith("disk: XFS on /dev/disk/by-id/scsi-0state") for what in whats)
+
+
+def test_killed_while_its_disk_is_made_the_same_command_goes_on(found: Home) -> None:
+    process = found.start("up", "-o", "json")
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = json.loads(line)
+        if event["message"] == "disk: make and mount it" and event["kind"] == "progress":
+            os.kill(process.pid, signal.SIGKILL)
+            break
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGKILL, err
+    planned = json.loads(found.run("plan", "-o", "json").ok().out)
+    whats = [change["what"] for stage in planned["stages"] for change in stage["changes"]]
+    assert not any("authorized_keys: the node's login key" in what for what in whats), "the first login was done"
+
+
+def test_one_command_makes_it_a_node_and_a_second_changes_nothing(found: Home, machine: FoundMachine) -> None:
+    found.up().ok()
+    assert found.up().ok().last["data"]["changes"] == 0
+    assert machine.inside("findmnt -n -o FSTYPE /srv/node").strip() == "xfs"
+    status = json.loads(found.run("status", "-o", "json").ok().out)
+    assert all(stage["ok"] for stage in status["stages"].values())
+
+
+def test_a_launch_ends_in_a_kernel(found: Home, machine: FoundMachine) -> None:
+    machine.home.world("up")
+    launched = found.launch(f"{found.git}/minimal.git", "--run", "print('found')").ok()
+    assert launched.last["data"]["output"] == "found\n"
+
+
+def test_whatever_asks_the_node_becomes_root_by_itself(found: Home, tmp_path: Path) -> None:
+    assert found.ssh("whoami").strip() == "ubuntu"
+    for component in ("k3s", "buildkit", "minio", "registry", "firewall", "hub", "proxy", "binder"):
+        assert found.run("logs", component, "-n", "5").ok().out.strip(), component
+    file = tmp_path / "kubeconfig"
+    found.run("kubeconfig", "-f", str(file)).ok()
+    assert f"https://{NETWORK}.20:6443" in file.read_text()
+    assert json.loads(found.run("probe", "-o", "json").ok().out)["size"] > 0
+
+
+@pytest.mark.usefixtures("found")
+def test_what_the_node_keeps_is_on_its_disk(machine: FoundMachine) -> None:
+    used = int(machine.inside("df --output=used -B1 /srv/node | tail -1"))
+    assert used > 1 * GB, "images, buckets and databases are elsewhere"
+    options = machine.inside("k3s kubectl get --raw /api/v1/nodes/found/proxy/stats/summary")
+    capacity = json.loads(options)["node"]["runtime"]["imageFs"]["capacityBytes"]
+    assert abs(capacity - 40 * GB) < 1 * GB, "the kubelet counts another filesystem"
