@@ -110,16 +110,19 @@ def _do(access: Access, what: str, script: str, given: str) -> None:
 
 
 def _access(opened: Opened, secrets: Secrets) -> Access | None:
-    """How the provider reaches the machine with these keys; None when it is not let in."""
+    """How the provider reaches the machine with these keys; None when they are not let in, whoever else may be."""
     from binder_node.providers import provider_for
     from binder_node.providers.base import access_to
 
     opened.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     node = Node(opened.spec, secrets, {}, opened.pins.images, opened.runtime)
     # A connection that is shared was let in with other keys.
-    remote.disconnect(access_to(node, "0.0.0.0"))
+    own = access_to(node, "0.0.0.0")
+    remote.disconnect(own)
     provider = provider_for(node)
-    return provider.access(provider.inspect(silent))
+    access = provider.access(provider.inspect(silent))
+    # An operator's own key (provider.identity) proves nothing of the node's.
+    return access if access is not None and access.config == own.config else None
 
 
 def _reach(opened: Opened, old: Secrets, new: Secrets) -> Access:

@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from binder_node import hostkeys, remote
+from binder_node.artifacts.pins import load_pins
 from binder_node.errors import InputError, StepError
 from binder_node.events import silent
+from binder_node.lifecycle.keys import _access as reached_with
+from binder_node.lifecycle.opened import Opened
 from binder_node.providers.ssh import SshMachine
 from binder_node.secrets.generate import generate
 from binder_node.secrets.model import Secrets
@@ -62,6 +65,19 @@ def at_home(found: FoundMachine) -> tuple[FoundMachine, Secrets]:
 # --- the first login -----------------------------------------------------------------------------------------------
 
 
+def test_the_operators_key_proves_nothing_of_the_nodes(found: FoundMachine) -> None:
+    """As `secrets rotate` asks: it may look at the machine, but a new login key is not let in by it."""
+    node = node_of(found, generate(), provider=keyed(found, by_file(found)))
+    provider = SshMachine(node)
+    access = provider.access(provider.inspect(silent))
+    assert access is not None
+    assert remote.run(access, "whoami").stdout == f"{USER}\n"
+    remote.disconnect(access)
+    opened = Opened(found.folder / "none.yaml", node.spec, load_pins(None), node.runtime)
+    assert reached_with(opened, node.secrets) is None
+    assert reached_with(opened, let_in(found)) is not None
+
+
 @pytest.mark.parametrize("way", [by_file, by_agent])
 def test_the_operators_key_is_used_once_and_the_nodes_from_then_on(
     found: FoundMachine, way: Callable[[FoundMachine], str], monkeypatch: pytest.MonkeyPatch
@@ -72,7 +88,7 @@ def test_the_operators_key_is_used_once_and_the_nodes_from_then_on(
     with agent_with(found.identity) as environment:
         monkeypatch.setenv("SSH_AUTH_SOCK", environment["SSH_AUTH_SOCK"])
         seen = provider.inspect(silent)
-        assert (seen.first, seen.hindrance, seen.sudo, provider.access(seen)) == (True, "", "", None)
+        assert (seen.first, seen.hindrance, seen.sudo) == (True, "", "")
         (change,) = provider.changes(seen)
         assert change.what.startswith(f"lines in ~{USER}/.ssh/authorized_keys: the node's login key, with ")
         provider.apply(seen, silent)
