@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -12,7 +13,7 @@ from typer.core import TyperGroup
 class LazyGroup(TyperGroup):
     """A group whose commands are those of ``app`` in the module of its name beside this one."""
 
-    def loaded(self) -> dict[str, Any]:
+    def loaded(self) -> Mapping[str, Any]:
         """The commands by their names."""
         if not self.commands:
             module = importlib.import_module(f"binder_node.cli.{self.name}")
