@@ -2,10 +2,10 @@
 
     python -m tests.bench.stores [rounds]
 
-``shared``: BuildKit's containerd worker, zstd level 1, unpacked at once. ``own``: BuildKit's own store (OCI worker),
-zstd level 1, then the pull that a pod's start needs. ``defaults``: BuildKit as it comes, with its own store and its own
-compression (gzip), then the pull. Each arm has its own containerd, registry and buildkitd, which have all had one build
-and one start from the same base image before.
+``shared``: BuildKit's containerd worker, zstd level 1, unpacked beside the push. ``own``: BuildKit's own store (OCI
+worker), zstd level 1, then the pull that a pod's start needs. ``defaults``: BuildKit as it comes, with its own store
+and its own compression (gzip), then the pull. Each arm has its own containerd, buildkitd, and registry on MinIO, as on
+a node; all have had one build and one start from the same base image before.
 
 The layer is an environment as repo2docker makes them: wheels from PyPI, installed, copied by a RUN step. The order of
 the arms turns round after each round; what is told is the median.
@@ -76,7 +76,8 @@ def measure(name: str, folder: Path, environment: Path) -> Run:
     # Level 0: none is said, so that it is gzip's own.
     defaults = ["--BuildctlEngine.compression=gzip", "--BuildctlEngine.compression_level=0"]
     extra = ["--BuildctlEngine.disk_limit=0", *(defaults if name == "defaults" else [])]
-    with builder(folder, "containerd" if name == "shared" else "oci", {"opt/environment": environment}) as made:
+    worker = "containerd" if name == "shared" else "oci"
+    with builder(folder, worker, {"opt/environment": environment}, bucket=True) as made:
         _build(made, "first", "RUN date > /first", extra)
         stores = [folder / "containerd", folder / "buildkit"]
         subprocess.run(["sync", "-f", str(folder)], check=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from minio import Minio
 
 from binder_node.cluster.engine.files import engine_files
 from binder_node.spec.model import Machine, Spec
@@ -60,6 +61,12 @@ def free_port() -> int:
 def listening(port: int) -> bool:
     with socket.socket() as knock:
         return knock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _healthy(minio: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(f"http://{minio}/minio/health/ready").status_code == httpx.codes.OK
+    return False
 
 
 def until(what: str, ready: Callable[[], bool], seconds: float = 30) -> None:
@@ -188,8 +195,12 @@ class Log:
         return [message["message"].strip() for message in self.messages if message.get("phase") == "failed"]
 
 
-def _configurations(folder: Path, registry: str, worker: str) -> dict[str, str]:
+def _configurations(folder: Path, registry: str, worker: str, bucket: str) -> dict[str, str]:
     socket_path = folder / "containerd.sock"
+    storage: dict[str, object] = {"filesystem": {"rootdirectory": str(folder / "registry")}}
+    if bucket:
+        s3 = {"region": "us-east-1", "regionendpoint": f"http://{bucket}", "bucket": "registry", "secure": False}
+        storage = {"s3": {**s3, "accesskey": "a-test", "secretkey": PASSWORD}, "redirect": {"disable": True}}
     return {
         "htpasswd": HTPASSWD + "\n",
         "containerd.toml": f"""
@@ -205,7 +216,7 @@ address = "{socket_path}.ttrpc"
         "registry.yaml": json.dumps(
             {
                 "version": "0.1",
-                "storage": {"filesystem": {"rootdirectory": str(folder / "registry")}},
+                "storage": storage,
                 "http": {"addr": registry, "secret": "of-a-test"},
                 "auth": {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}},
             }
@@ -302,14 +313,20 @@ def _repo2docker(folder: Path) -> Path:
 
 
 @contextmanager
-def builder(folder: Path, worker: str = "containerd", more: Mapping[str, Path] | None = None) -> Iterator[Builder]:
-    """Everything up, base image pushed; everything gone afterwards. ``worker`` is BuildKit's; ``more`` are folders that
-    the base image has beside the tools, by their place in it."""
+def builder(
+    folder: Path, worker: str = "containerd", more: Mapping[str, Path] | None = None, *, bucket: bool = False
+) -> Iterator[Builder]:
+    """Everything up, base image pushed; everything gone afterwards.
+
+    ``worker`` is BuildKit's; ``more`` are folders that the base image has beside the tools, by their place in it;
+    ``bucket``: the registry lies on MinIO, as a node's does, and not in a folder.
+    """
     if os.geteuid() != 0:
         pytest.skip("needs root, for containerd")
     buildctl = binary("buildctl")
     registry = f"127.0.0.1:{free_port()}"
-    for name, text in _configurations(folder, registry, worker).items():
+    s3 = f"127.0.0.1:{free_port()}" if bucket else ""
+    for name, text in _configurations(folder, registry, worker, s3).items():
         (folder / name).write_text(text)
     for name, contents in engine_files(engine_spec(worker=worker)).items():
         (folder / "engine" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -344,6 +361,10 @@ def builder(folder: Path, worker: str = "containerd", more: Mapping[str, Path] |
             lambda: subprocess.run(asks, capture_output=True, check=False).returncode == 0,
         ),
     ]
+    if bucket:
+        login_of = ["env", "MINIO_ROOT_USER=a-test", f"MINIO_ROOT_PASSWORD={PASSWORD}"]
+        serve = [str(binary("minio")), "server", "--quiet", "--address", s3, str(folder / "registry")]
+        parts.insert(0, Server("minio", [*login_of, *serve], folder, lambda: _healthy(s3)))
     credentials = {"registry": registry, "username": "push", "password": PASSWORD}
     environment = {
         "PATH": os.environ["PATH"],
@@ -360,6 +381,8 @@ def builder(folder: Path, worker: str = "containerd", more: Mapping[str, Path] |
     try:
         for part in parts:
             part.start()
+            if part.name == "minio":
+                Minio(s3, access_key="a-test", secret_key=PASSWORD, secure=False).make_bucket(bucket_name="registry")
         login = folder / "login"
         login.mkdir()
         answer = {"username": "push", "password": PASSWORD}
@@ -367,7 +390,10 @@ def builder(folder: Path, worker: str = "containerd", more: Mapping[str, Path] |
         _base_image(folder, buildctl, registry, {**environment, "DOCKER_CONFIG": str(login)}, more or {})
         shutil.rmtree(login)
         python = _repo2docker(folder)
-        yield Builder(folder, registry, parts[1], parts[2], folder / "engine", python, environment)
+        servers = {part.name: part for part in parts}
+        yield Builder(
+            folder, registry, servers["registry"], servers["buildkitd"], folder / "engine", python, environment
+        )
     finally:
         for part in reversed(parts):
             part.stop()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from binder_node.cluster.engine import guard as guard_module
+from tests.integration.binaries import binary
 from tests.integration.engine_fixtures import PASSWORD, Builder, builder, until
 
 pytestmark = pytest.mark.integration
@@ -34,7 +35,10 @@ def test_an_image_is_pushed_as_one_manifest_and_a_fresh_clone_finds_every_step_c
     answer = running.manifest(repository)
     assert answer.headers["content-type"] == MANIFEST
     assert {layer["mediaType"] for layer in answer.json()["layers"]} == {"application/vnd.oci.image.layer.v1.tar+zstd"}
-    assert "unpacking to" in first.text
+    assert "The image is unpacked in the store of this node" in first.text
+    ctr = [str(binary("ctr")), "--address", str(running.folder / "containerd.sock"), "--namespace", "k8s.io"]
+    checked = subprocess.check_output([*ctr, "images", "check", f"name=={running.image(repository)}"], text=True)
+    assert checked.split()[-1] == "true", checked  # the column UNPACKED
     assert PASSWORD not in first.output
 
     second = running.build(repository)

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +24,7 @@ from traitlets import Bool, Float, Int, Unicode, default
 from . import command, context, room, trace
 from .credentials import docker_config
 from .daemon import Daemon
+from .unpack import PUSHING, Unpacking
 
 # Exit codes of a shell's step: 128 and the signal. Killed is the memory limit's way, and that of the node's guard over
 # what a step writes; the other is the limit of a single file.
@@ -66,6 +68,7 @@ class BuildctlEngine(ContainerEngine):  # type: ignore[misc]  # repo2docker has 
     stop_below_percent = Float(0, help="A running build is stopped when less of the disk is free.").tag(config=True)
     wait_seconds = Int(900, help="How long to wait for room on the disk.").tag(config=True)
     push_seconds = Int(180, help="How long to try again when only the push fails.").tag(config=True)
+    unpack_seconds = Int(600, help="How long unpacking beside the push may take.").tag(config=True)
     daemon_seconds = Int(300, help="How long to wait for a buildkitd that is away.").tag(config=True)
     linger_seconds = Float(3, help="After a failure: BinderHub deletes a failed pod before its log is read.").tag(
         config=True
@@ -203,6 +206,25 @@ class BuildctlEngine(ContainerEngine):  # type: ignore[misc]  # repo2docker has 
             time.sleep(2)
 
     def _run(self, request: command.Request, folder: Path, environment: dict[str, str]) -> Iterator[str]:
+        how = request.output
+        if not (how.push and how.unpack):
+            yield from self._follow(request, folder, environment, None)
+            return
+        alone = replace(request, output=replace(how, push=False))
+        argv = command.arguments(self.buildctl, alone, folder / "unpack.trace", folder / "unpack.metadata")
+        unpacking = Unpacking(argv, environment, folder / "unpack.log")
+        try:
+            yield from self._follow(replace(request, output=replace(how, unpack=False)), folder, environment, unpacking)
+            wrong = unpacking.end(self.unpack_seconds)
+            # It is pushed, and the store has it: the kubelet unpacks what is not.
+            slower = f"The image could not be unpacked ahead ({wrong}): its first start takes longer"
+            yield f"{slower if wrong else 'The image is unpacked in the store of this node'}\n"
+        finally:
+            unpacking.stop()
+
+    def _follow(
+        self, request: command.Request, folder: Path, environment: dict[str, str], unpacking: Unpacking | None
+    ) -> Iterator[str]:
         traced, metadata = folder / "trace", folder / "metadata"
         for file in (traced, metadata):
             file.unlink(missing_ok=True)
@@ -222,6 +244,8 @@ class BuildctlEngine(ContainerEngine):  # type: ignore[misc]  # repo2docker has 
                     # Python and others ignore the signal, and say what the system says. Only the reason's words
                     # depend on this.
                     too_large = too_large or os.strerror(errno.EFBIG) in line
+                    if unpacking is not None and PUSHING in line:
+                        unpacking.begin()
                     yield line
                 elif room.free_percent(Path(self.folder)) < self.stop_below_percent:
                     stopped = "The build was stopped: the node's disk is nearly full. Please try again later."
