@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,3 +163,40 @@ def test_a_machine_that_does_not_take_them_keeps_the_old_ones(made: Made) -> Non
 def test_what_is_no_key_is_refused(made: Made) -> None:
     with pytest.raises(InputError, match="proxy_token: is not changed together with ssh keys"):
         rotate_keys(made.opened, made.store, ["host_key", "proxy_token"], silent)
+
+
+OLD, NEW = (public_key(private_key()) for _ in range(2))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("OLD\n", "NEW\n"),
+        ("OLD", "NEW\n"),  # without a last line end
+        ("# mine\nADMIN\nOLD me@home\n", "# mine\nADMIN\nNEW me@home\n"),
+        ("# begin\nOLD\nADMIN\n# end\nno-pty OLD\n", "# begin\nNEW\nADMIN\n# end\nno-pty NEW\n"),
+        ("ADMIN\n", "ADMIN\nNEW\n"),  # let in by something else
+        ("NEW\nADMIN\n", "NEW\nADMIN\n"),  # a run before this one got so far
+        ("", "NEW\n"),
+    ],
+)
+def test_lines_of_authorized_keys(tmp_path: Path, before: str, after: str) -> None:
+    def filled(text: str) -> str:
+        return text.replace("OLD", OLD).replace("NEW", NEW).replace("ADMIN", ADMIN)
+
+    def sh(script: str, given: str) -> None:
+        environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+        subprocess.run(["sh", "-c", script], input=given, env=environ, text=True, check=True, timeout=10)
+
+    file = tmp_path / ".ssh/authorized_keys"
+    file.parent.mkdir()
+    file.write_text(filled(before))
+    file.chmod(0o640)
+    for _ in range(2):  # twice is no more than once
+        sh(keys.LET_IN, f"{NEW}\n")
+        assert NEW in file.read_text()
+        assert filled(before).rstrip("\n") in file.read_text() or OLD not in file.read_text()
+        sh(keys.LOCK_OUT, f"{OLD}\n{NEW}\n")
+        assert file.read_text() == filled(after)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert [path.name for path in file.parent.iterdir()] == ["authorized_keys"]
