@@ -3,9 +3,38 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
+
+import pytest
+
+# Tests that share no machine, network, mount or port with any other: `make test` runs these side by side, and all
+# others one after the other. Clouds' stand-ins wait more than they compute.
+BESIDE = (
+    "unit/",
+    "integration/test_binder_client.py",
+    "integration/test_cli_prices.py",
+    "integration/test_names_cloudflare.py",
+    "integration/test_names_hetzner.py",
+    "integration/test_providers_hetzner.py",
+    "integration/test_providers_openstack.py",
+    "integration/test_providers_openstack_faults.py",
+    "integration/test_testbed_hetzner.py",
+    "integration/test_testbed_hetzner_cli.py",
+    "integration/test_testbed_hetzner_faults.py",
+    "integration/test_testbed_hetzner_schema.py",
+    "integration/test_testbed_openstack.py",
+)
 
 
 def pytest_configure() -> None:
     """Let what tests start be interrupted: a shell's background job ignores SIGINT, and so would all its children."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what may run side by side."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).as_posix().startswith(BESIDE):
+            item.add_marker(pytest.mark.beside)
