@@ -18,7 +18,7 @@ from binder_node.spec.model import (
 )
 from binder_node.spec.public import AcmeTls, NoTls
 from binder_node.spec.quantity import shortest
-from binder_node.spec.rules_hetzner import bucket_location
+from binder_node.spec.rules_clouds import bucket_location
 from binder_node.spec.source import Source
 
 Advice = tuple[Key, str, str]

@@ -14,7 +14,7 @@ from binder_node import hostkeys
 from binder_node.errors import InputError, Problem
 from binder_node.spec import (
     rules,
-    rules_hetzner,  # noqa: F401 - for the rules that it registers
+    rules_clouds,  # noqa: F401 - for the rules that it registers
     sizing,
 )
 from binder_node.spec.keys import Key, choices, dotted, required, submodel

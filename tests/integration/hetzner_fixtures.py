@@ -55,8 +55,8 @@ def answering() -> Iterator[None]:
         mock.patch("binder_node.remote.hindrance", return_value=""),
         mock.patch("binder_node.remote.wait_for_ssh"),
         mock.patch("binder_node.remote.disconnect"),
-        mock.patch("binder_node.providers.hetzner.volume.mounted", lambda _, device, __: device in done),
-        mock.patch("binder_node.providers.hetzner.volume.mount", lambda _, device, __: done.add(device)),
+        mock.patch("binder_node.providers.volume.mounted", lambda _, device, __: device in done),
+        mock.patch("binder_node.providers.volume.mount", lambda _, device, __: done.add(device)),
     ):
         yield
 

@@ -25,7 +25,7 @@ from binder_node.providers.hetzner.plan import (
     steps,
 )
 from binder_node.providers.hetzner.transport import explain, seconds_until
-from binder_node.providers.hetzner.volume import script
+from binder_node.providers.volume import script
 from binder_node.spec.model import Spec
 from tests.unit.hetzner_samples import (
     BIG,

@@ -252,6 +252,14 @@ def test_a_volume_has_a_size_that_hetzner_makes(say: Say, size: str) -> None:
     assert f"2: provider.volume: {size} is no size of a volume; write whole GB from 10G to 10T, like 500G" in said
 
 
+def test_a_volume_and_a_data_disk_would_be_mounted_at_one_place(say: Say) -> None:
+    machine = "machine: {cpus: 8, memory: 64G, disk: 500G, data_disk: auto}"
+    said = say("provider: {kind: hetzner, types: [ccx63], volume: 500G}", machine)
+    assert [line for line in said if "data_disk" in line] == [
+        "3: machine.data_disk: provider.volume (500G) is mounted there already; remove one of the two"
+    ]
+
+
 def test_a_fresh_servers_ssh_is_at_22(say: Say) -> None:
     assert say("provider: {kind: hetzner, types: [ccx63]}", "ssh: {port: 2222}") == [
         "7: ssh.port: a fresh server's sshd listens at 22, not at 2222; write 22, or remove the line"

@@ -10,7 +10,7 @@ from binder_node import remote
 from binder_node.errors import StepError
 from binder_node.events import Event, Reporter
 from binder_node.node import Access, Node
-from binder_node.providers.hetzner import volume as volumes
+from binder_node.providers import volume as volumes
 from binder_node.providers.hetzner.api import Api
 from binder_node.providers.hetzner.market import choose, describe, nothing_left
 from binder_node.providers.hetzner.model import Project, Seen, Server, of_node

@@ -13,7 +13,7 @@ from binder_node.errors import StepError
 from binder_node.providers.offers import CpuKind, Offer, Tariff, money
 from binder_node.spec.model import HetznerProvider, Spec
 from binder_node.spec.quantity import shortest
-from binder_node.spec.rules_hetzner import bucket_location
+from binder_node.spec.rules_clouds import bucket_location
 from binder_node.spec.sizing import GB
 
 ARCHITECTURES = {"x86": "amd64", "arm": "arm64"}

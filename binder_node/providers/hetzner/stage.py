@@ -9,8 +9,8 @@ from binder_node.changes import Change
 from binder_node.events import Event, Reporter
 from binder_node.node import Access, Node
 from binder_node.providers import Shop
+from binder_node.providers import volume as volumes
 from binder_node.providers.base import KEEP, Kept, Leftover, access_to
-from binder_node.providers.hetzner import volume as volumes
 from binder_node.providers.hetzner.api import Api
 from binder_node.providers.hetzner.make import Making
 from binder_node.providers.hetzner.market import Choice, Market, choose, describe, nothing_left

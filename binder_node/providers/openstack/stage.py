@@ -13,8 +13,8 @@ from binder_node.changes import Change
 from binder_node.errors import DeadlineError, StepError
 from binder_node.events import Event, Reporter
 from binder_node.node import Access, Node
+from binder_node.providers import volume as volumes
 from binder_node.providers.base import KEEP, Kept, Leftover, access_to
-from binder_node.providers.hetzner import volume as volumes
 from binder_node.providers.offers import Offer, Tariff, stated_tariff
 from binder_node.providers.openstack import disk, removal
 from binder_node.providers.openstack.calls import MissingError, Patience, RefusedError

@@ -1,4 +1,4 @@
-"""Rules of a node at Hetzner; they stand in :data:`binder_node.spec.rules.RULES` as soon as this is imported."""
+"""Rules of a node in a cloud; they stand in :data:`binder_node.spec.rules.RULES` as soon as this is imported."""
 
 from __future__ import annotations
 
@@ -56,3 +56,12 @@ def cloud_image_listens_at_22(spec: Spec) -> Iterator[Found]:
     if isinstance(spec.provider, HetznerProvider | OpenStackProvider) and spec.ssh.port != 22:
         wrong = f"a fresh server's sshd listens at 22, not at {spec.ssh.port}"
         yield Found(("ssh", "port"), wrong, "write 22, or remove the line")
+
+
+@rule("provider", "machine")
+def state_lies_on_one_disk(spec: Spec) -> Iterator[Found]:
+    """The volume is mounted at `machine.state`, and so would the data disk be."""
+    volume = getattr(spec.provider, "volume", None)
+    if volume is not None and spec.machine.data_disk is not None:
+        wrong = f"provider.volume ({shortest(volume)}) is mounted there already"
+        yield Found(("machine", "data_disk"), wrong, "remove one of the two", (("provider", "volume"),))
