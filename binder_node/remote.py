@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
 import shlex
 import socket
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from binder_node import files
 from binder_node.errors import DeadlineError, StepError
 from binder_node.hostkeys import described, preferred
 from binder_node.node import Access
@@ -106,10 +106,7 @@ def write_access(access: Access, login_key: str, host_key_public: str) -> None:
     for path, text in wanted.items():
         if path.exists() and path.read_text() == text:
             continue
-        handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # 0600
-        with os.fdopen(handle, "w") as out:
-            out.write(text)
-        os.replace(scratch, path)
+        files.replace(path, text.encode())
 
 
 def _known_as(access: Access) -> str:

@@ -141,7 +141,7 @@ def offers(
             document([fields(bill) for bill in found], output)
         elif found:
             _show(found)
-        if not found and output is Output.text:
+        else:
             say("nothing fits; ask for fewer sessions, or let it cost more")
 
 

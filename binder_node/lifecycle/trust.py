@@ -6,15 +6,11 @@ connection is as strict as ours, and a change of it is a line in a review.
 
 from __future__ import annotations
 
-import fcntl
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from binder_node import hostkeys, remote
+from binder_node import files, hostkeys, remote
 from binder_node.errors import InputError, Problem, StepError
 from binder_node.lifecycle.opened import Opened
 from binder_node.spec.load import load, load_inventory
@@ -109,24 +105,9 @@ def _text(file: Path) -> str:
 def _remember(opened: Opened, provider: SshProvider, key: str) -> None:
     file = _file(opened)
     try:
-        with _alone(file.parent):
+        with files.alone(file.parent):
             text = hostkeys.put(_text(file), opened.spec.name, str(provider.address), opened.spec.ssh.port, key)
-            handle, scratch = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-            with os.fdopen(handle, "w", encoding="utf-8") as out:
-                os.fchmod(handle, 0o644)
-                out.write(text)
-            os.replace(scratch, file)
+            files.replace(file, text.encode(), 0o644)
     except OSError as error:
         remedy = f"make the folder writable, or write provider.host_key into the inventory: {key}"
         raise StepError("here", f"write {file}", error.strerror or str(error), remedy) from None
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Two runs for two nodes write one file: one after the other."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

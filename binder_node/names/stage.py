@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from binder_node.changes import Change
 from binder_node.errors import DeadlineError, StepError
 from binder_node.events import Event, Reporter, step
 from binder_node.names import servers
-from binder_node.names.base import STAGE, zone_of
+from binder_node.names.base import STAGE, Zone, zone_of
 from binder_node.names.records import Edit, Found, asked, covered, edits, removals, wanted
 from binder_node.names.servers import Answer, astray, told
 from binder_node.node import Node
@@ -27,7 +28,7 @@ class Seen:
     looked: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NamesStage:
     """``address`` is the machine's public one, empty while nobody knows it."""
 
@@ -35,14 +36,18 @@ class NamesStage:
     address: str
     name: str = field(default=STAGE)
 
+    @cached_property
+    def _zone(self) -> Zone | None:
+        """Made once: its token may be a command that asks a person."""
+        return zone_of(self.node)
+
     def nothing(self) -> Seen:
         return Seen(looked=False)
 
     def inspect(self, report: Reporter) -> Seen:
         """Raises StepError or DeadlineError where the zone's server does not answer, or does not take our word."""
         del report
-        zone = zone_of(self.node)
-        found = zone.read(self._names()) if zone is not None else []
+        found = self._zone.read(self._names()) if self._zone is not None else []
         return Seen(tuple(found), self._astray())
 
     def changes(self, seen: Seen) -> list[Change]:
@@ -65,11 +70,10 @@ class NamesStage:
         """
         made = self._edits(seen)
         self._refuse(made)
-        zone = zone_of(self.node)
-        if made and zone is not None:
-            with step(report, STAGE, f"{len(made)} records in {_zone(self.node)}"):
-                zone.write(made)
-        elif zone is None:
+        if made and self._zone is not None:
+            with step(report, STAGE, f"{len(made)} records in {_named(self.node)}"):
+                self._zone.write(made)
+        elif self._zone is None:
             self._print(report)
         self._await(report)
 
@@ -83,10 +87,10 @@ class NamesStage:
 
         Raises as :meth:`inspect`.
         """
-        zone, gone = zone_of(self.node), self._removals()
-        if zone is not None and gone:
-            with step(report, STAGE, f"remove {len(gone)} records from {_zone(self.node)}"):
-                zone.write(gone)
+        gone = self._removals()
+        if self._zone is not None and gone:
+            with step(report, STAGE, f"remove {len(gone)} records from {_named(self.node)}"):
+                self._zone.write(gone)
         elif self.node.spec.dns.kind == "manual":
             report(Event("warn", STAGE, f"records of {spec_names(self.node)} are yours to remove"))
 
@@ -100,8 +104,7 @@ class NamesStage:
         return edits(spec, self.address, seen.found) if isinstance(spec.dns, ZoneDns) else ()
 
     def _removals(self) -> tuple[Edit, ...]:
-        zone = zone_of(self.node)
-        return removals(self.node.spec.name, zone.read(self._names())) if zone is not None else ()
+        return removals(self.node.spec.name, self._zone.read(self._names())) if self._zone is not None else ()
 
     def _refuse(self, made: tuple[Edit, ...]) -> None:
         dns = self.node.spec.dns
@@ -124,8 +127,7 @@ class NamesStage:
         dns, spec = self.node.spec.dns, self.node.spec
         if isinstance(dns, NoDns):
             return ()
-        zone = dns.zone if isinstance(dns, ZoneDns) else ""
-        there, trouble = servers.servers(dns.nameservers, zone, spec.names.binder)
+        there, trouble = servers.servers(dns.nameservers, _named(self.node), spec.names.binder)
         return (*trouble, *astray(servers.ask_all(there, asked(spec)), self.address))
 
     def _await(self, report: Reporter) -> None:
@@ -149,7 +151,7 @@ def spec_names(node: Node) -> str:
     return f"{node.spec.names.binder} and *.{node.spec.names.binder}"
 
 
-def _zone(node: Node) -> str:
+def _named(node: Node) -> str:
     dns = node.spec.dns
     return dns.zone if isinstance(dns, ZoneDns) else ""
 

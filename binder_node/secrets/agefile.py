@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from binder_node.errors import DeadlineError, StepError
+from binder_node import files
+from binder_node.errors import StepError
 from binder_node.secrets.document import Document, dump, parse
 from binder_node.secrets.identity import VARIABLE, Identity, ensure_identities, read_identities
 from binder_node.secrets.recipients import Recipient, stanzas, unique
@@ -65,7 +62,7 @@ class AgeFile:
         try:
             if keep_old and self.exists:
                 self._keep()
-            self._put(self.path, sealed)
+            files.replace(self.path, sealed)
         except OSError as error:
             raise self._failed("write", error.strerror or str(error), "make room, or the folder writable") from None
         return whole
@@ -79,14 +76,14 @@ class AgeFile:
         document = replace(self.read(self.old), recipients=tuple(recipients))
         sealed = pyrage.encrypt(dump(document), [one.loaded() for one in recipients], armored=True)
         try:
-            self._put(self.old, sealed)
+            files.replace(self.old, sealed)
         except OSError as error:
             raise self._failed("write", error.strerror or str(error), "make room, or the folder writable") from None
 
     def put_list(self, path: Path, text: str) -> None:
         """A list of recipients, whole or not at all. Raises StepError where it cannot be written."""
         try:
-            self._put(path, text.encode(), 0o644)
+            files.replace(path, text.encode(), 0o644)
         except OSError as error:
             raise StepError("here", f"write {path}", error.strerror or str(error), "make the folder writable") from None
 
@@ -96,25 +93,6 @@ class AgeFile:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise self._failed("write", error.strerror or str(error), f"set {FOLDER_VARIABLE}") from None
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Only one process at a time changes secrets: the lock is on the folder, so that no file is left."""
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        deadline = time.monotonic() + LOCK_SECONDS
-        try:
-            while True:
-                try:
-                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        what = f"another process to leave {self.path.parent}"
-                        raise DeadlineError("here", what, LOCK_SECONDS, "it is locked") from None
-                    time.sleep(0.02)
-            yield
-        finally:
-            os.close(folder)
 
     def _sealed(self, path: Path) -> bytes:
         try:
@@ -145,20 +123,6 @@ class AgeFile:
         os.link(self.path, link)
         os.replace(link, self.old)
         link.unlink(missing_ok=True)  # rename leaves two names of one file as they are
-
-    def _put(self, path: Path, content: bytes, mode: int = 0o600) -> None:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                os.fchmod(file.fileno(), mode)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(name)
-            raise
 
     def _failed(self, what: str, reason: str, remedy: str) -> StepError:
         return StepError("here", f"{what} the secrets {self.path}", reason, remedy)

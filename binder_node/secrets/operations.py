@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from binder_node import files
 from binder_node.errors import InputError, Problem
 from binder_node.secrets import recipients as lists
 from binder_node.secrets import tokens
@@ -297,7 +298,7 @@ def apply_lists(store: SecretStore, add: Sequence[str] = (), remove: Sequence[st
             text = lists.without(text, one)
         store.file.put_list(path, lists.added(text, [*mine, *lines]) if lines or mine else text)
     wanted = [one.recipient for one in store.listed()[1]]
-    with store.file.locked():
+    with files.alone(store.path.parent):
         current = store.file.read()
         before = current.recipients or tuple(own)
         after = store.file.write(current, wanted)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from binder_node import files
 from binder_node.errors import InputError, Problem
 from binder_node.secrets import recipients as lists
 from binder_node.secrets.agefile import FOLDER_VARIABLE, AgeFile
@@ -77,7 +78,7 @@ class SecretStore:
         Raises as :meth:`load`, but for missing secrets; InputError when S3 keys are needed and not to be had.
         """
         self.file.make_folder()
-        with self.file.locked():
+        with files.alone(self.path.parent):
             old = self.read_or_empty()
             new = self._completed(old)
             made = self._checked(new)
@@ -110,7 +111,7 @@ class SecretStore:
         same people, whatever the lists say by now.
         """
         self.file.make_folder()
-        with self.file.locked():
+        with files.alone(self.path.parent):
             old = self.read_or_empty()
             new = edit(old)
             if new.same_secrets(old):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,19 +13,17 @@ from binder_node.errors import StepError
 from binder_node.events import silent
 from binder_node.names.cloudflare import Cloudflare
 from binder_node.names.stage import NamesStage
-from binder_node.node import Node
 from binder_node.spec.public import CloudflareDns
+from tests.integration.names_fixtures import BINDER, ELSEWHERE, HERE, ZONE, stage_of, up
 from tests.testbed.cloudflare import READ, WRITE, CloudflareApi, Refusal
 from tests.testbed.knot import Knot, free_port, publish
-from tests.unit.host_samples import sample_secrets, sample_spec
+from tests.unit.host_samples import sample_secrets
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(os.geteuid() != 0, reason="apt fetches the name server as root only"),
 ]
 
-HERE, ELSEWHERE = "198.51.100.7", "192.0.2.1"
-ZONE, BINDER = "example.org", "bids.example.org"
 OURS = "managed by binder-node bids-1"
 
 
@@ -54,17 +51,7 @@ def api(knot: Knot, monkeypatch: pytest.MonkeyPatch) -> Iterator[CloudflareApi]:
 
 def stage(api: CloudflareApi, knot: Knot, address: str = HERE, name: str = "bids-1", **more: Any) -> NamesStage:
     said = {"kind": "cloudflare", "zone": ZONE, "endpoint": api.endpoint, "nameservers": [knot.name], "wait": 5}
-    spec = sample_spec(name=name, dns={**said, **more})
-    return NamesStage(Node(spec, sample_secrets(), {}, {}, Path("/nowhere")), address)
-
-
-def up(made: NamesStage) -> list[str]:
-    """What an ``up`` of this stage says that it changes."""
-    seen = made.inspect(silent)
-    changes = made.changes(seen)
-    if changes:
-        made.apply(seen, silent)
-    return [f"{change.action} {change.what}" for change in changes]
+    return stage_of({**said, **more}, address, name=name)
 
 
 def test_a_first_up_writes_a_second_finds_nothing_and_destroy_takes_that_alone(api: CloudflareApi, knot: Knot) -> None:
@@ -82,11 +69,8 @@ def test_a_first_up_writes_a_second_finds_nothing_and_destroy_takes_that_alone(a
 def test_another_address_and_another_name_are_followed(api: CloudflareApi, knot: Knot) -> None:
     up(stage(api, knot))
     assert up(stage(api, knot, "198.51.100.8"))[0] == f"update A {BINDER} {HERE} -> 198.51.100.8"
-    spec = sample_spec(
-        names={"binder": "new.example.org", "hub": "hub.new.example.org", "registry": "r.new.example.org"},
-        dns=stage(api, knot).node.spec.dns.model_dump(),
-    )
-    moved = NamesStage(Node(spec, sample_secrets(), {}, {}, Path("/nowhere")), HERE)
+    names = {"binder": "new.example.org", "hub": "hub.new.example.org", "registry": "r.new.example.org"}
+    moved = stage_of(stage(api, knot).node.spec.dns.model_dump(), names=names)
     assert f"delete A {BINDER} 198.51.100.8" in up(moved)
     assert api.contents(ZONE) == [f"A *.new.example.org {HERE} {OURS}", f"A new.example.org {HERE} {OURS}"]
 

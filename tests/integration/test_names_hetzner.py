@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,20 +13,17 @@ from binder_node.errors import StepError
 from binder_node.events import silent
 from binder_node.names.hetzner import absolute
 from binder_node.names.stage import NamesStage
-from binder_node.node import Node
+from tests.integration.names_fixtures import BINDER, ELSEWHERE, HERE, ZONE, stage_of, up
 from tests.testbed.hetzner.faults import Fault
 from tests.testbed.hetzner.resources import Zone
 from tests.testbed.hetzner.server import HetznerApi
 from tests.testbed.knot import Knot, free_port, publish
-from tests.unit.host_samples import sample_secrets, sample_spec
 
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(os.geteuid() != 0, reason="apt fetches the name server as root only"),
 ]
 
-HERE, ELSEWHERE = "198.51.100.7", "192.0.2.1"
-ZONE, BINDER = "example.org", "bids.example.org"
 OURS = "bids-1"
 
 
@@ -95,17 +91,7 @@ def put(cloud: HetznerApi, kind: str, name: str, value: str) -> None:
 
 def stage(cloud: HetznerApi, knot: Knot, address: str = HERE, name: str = OURS, **more: Any) -> NamesStage:
     said = {"kind": "hetzner", "zone": ZONE, "endpoint": cloud.endpoint, "nameservers": [knot.name], "wait": 10}
-    spec = sample_spec(name=name, dns={**said, **more})
-    return NamesStage(Node(spec, sample_secrets(), {}, {}, Path("/nowhere")), address)
-
-
-def up(made: NamesStage) -> list[str]:
-    """What an ``up`` of this stage says that it changes."""
-    seen = made.inspect(silent)
-    changes = made.changes(seen)
-    if changes:
-        made.apply(seen, silent)
-    return [f"{change.action} {change.what}" for change in changes]
+    return stage_of({**said, **more}, address, name=name)
 
 
 # Each hits one request or action, in the order in which they come.

@@ -20,6 +20,7 @@ from binder_node.events import Event, silent
 from binder_node.names.base import zone_of
 from binder_node.names.stage import NamesStage
 from binder_node.node import Node
+from tests.integration.names_fixtures import BINDER, ELSEWHERE, HERE, ZONE, stage_of, up
 from tests.testbed.knot import KEY, SECRET, Knot, free_port
 from tests.unit.host_samples import sample_secrets, sample_spec
 
@@ -28,10 +29,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="apt fetches the server as root only"),
 ]
 
-HERE, ELSEWHERE = "198.51.100.7", "192.0.2.1"
-ZONE = "example.org"
 VARIABLE = "RFC2136_TSIG_SECRET"
-BINDER = "bids.example.org"
 
 
 @pytest.fixture(autouse=True)
@@ -52,17 +50,7 @@ def primary(tmp_path: Path) -> Iterator[Knot]:
 
 def stage(server: Knot, name: str = "bids-1", address: str = HERE, **more: Any) -> NamesStage:
     said = {"kind": "rfc2136", "zone": ZONE, "server": server.name, "key": KEY, "wait": 5, "nameservers": [server.name]}
-    spec = sample_spec(name=name, dns={**said, **more})
-    return NamesStage(Node(spec, sample_secrets(), {}, {}, Path("/nowhere")), address)
-
-
-def up(made: NamesStage) -> list[str]:
-    """What an ``up`` of this stage says that it changes."""
-    seen = made.inspect(silent)
-    changes = made.changes(seen)
-    if changes:
-        made.apply(seen, silent)
-    return [f"{change.action} {change.what}" for change in changes]
+    return stage_of({**said, **more}, address, name=name)
 
 
 def put(server: Knot, name: str, kind: str, *values: str) -> None:

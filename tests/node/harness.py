@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,12 @@ class Ran:
     @property
     def last(self) -> dict[str, Any]:
         return self.events[-1]
+
+
+def world(*args: str, environment: Mapping[str, str] | None = None) -> None:
+    """The testbed's "internet", by its own command line; ``environment`` None: ours."""
+    argv = [sys.executable, "-m", "tests.testbed.world", *args]
+    subprocess.run(argv, cwd=REPO, env=environment, check=True, timeout=120)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +117,7 @@ class Home:
 
     def world(self, *args: str) -> None:
         """The testbed's "internet": git and base images, on a host beside the machine."""
-        subprocess.run(
-            [sys.executable, "-m", "tests.testbed.world", *args, "--spec", str(self.inventory)],
-            cwd=REPO,
-            env=self.environment,
-            check=True,
-            timeout=120,
-        )
+        world(*args, "--spec", str(self.inventory), environment=self.environment)
 
     def new_repository(self, name: str, files: dict[str, str], branch: str = "main") -> str:
         """A repository with these files on the world's git server; its URL."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 from typing import Any
@@ -12,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.node.harness import REPO, Home
+from tests.node.harness import Home, world
 from tests.testbed.hetzner.crowd import crowd
 from tests.testbed.hetzner.nspawn import NspawnMachines
 from tests.testbed.hetzner.server import HetznerApi
@@ -51,22 +48,17 @@ class CloudHome(Home):
         return {**super().environment, "HCLOUD_TOKEN": (self.folder / "token").read_text()}
 
 
-def world(verb: str) -> None:
-    argv = [sys.executable, "-m", "tests.testbed.world", verb, "--network", str(NETWORK)]
-    subprocess.run(argv, cwd=REPO, env=dict(os.environ), check=True, timeout=120)
-
-
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HetznerApi]:
     """The stand-in with machines, and other people's things in the project."""
     machines = NspawnMachines(NETWORK, tmp_path_factory.mktemp("cloud") / "machines")
     with HetznerApi(network=NETWORK, machines=machines) as made:
         crowd(made.project, OTHERS)
-        world("up")
+        world("up", "--network", str(NETWORK))
         try:
             yield made
         finally:
-            world("down")
+            world("down", "--network", str(NETWORK))
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Network
 
 import pytest
 
 from tests.integration.openstack_fixtures import crowd, environment, snapshot
-from tests.node.harness import REPO, Home
+from tests.node.harness import Home, world
 from tests.testbed.hetzner.nspawn import NspawnMachines
 from tests.testbed.openstack.server import Server
 from tests.testbed.openstack.state import State, region
@@ -50,11 +47,6 @@ class CloudHome(Home):
         return {**super().environment, **json.loads((self.folder / "openrc.json").read_text())}
 
 
-def world(verb: str) -> None:
-    argv = [sys.executable, "-m", "tests.testbed.world", verb, "--network", str(NETWORK)]
-    subprocess.run(argv, cwd=REPO, env=dict(os.environ), check=True, timeout=120)
-
-
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The stand-in with machines, and other people's things in the project."""
@@ -64,11 +56,11 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     made = Server(state)
     made.start()
     crowd(made, 3)
-    world("up")
+    world("up", "--network", str(NETWORK))
     try:
         yield made
     finally:
-        world("down")
+        world("down", "--network", str(NETWORK))
         made.stop()
         machines.close()
 

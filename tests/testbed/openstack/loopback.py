@@ -76,10 +76,7 @@ class Machine:
         self.disks: set[int] = {id_ for id_, _ in wanted.volumes}
         self.mounted = False
         self.open: list[paramiko.Transport] = []
-        self.socket = socket.socket()
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind((wanted.address, PORT))
-        self.socket.listen(20)
+        self.socket = socket.create_server((wanted.address, PORT), backlog=20)  # it closes what it cannot bind
         threading.Thread(target=self.listen, daemon=True).start()
 
     def listen(self) -> None:

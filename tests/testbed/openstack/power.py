@@ -35,15 +35,20 @@ def build(state: State, region: Region, row: Row) -> None:
     with state.lock:
         fault = state.faults.take_action("server.build")
 
+    def gone() -> bool:
+        return row["task"] == "deleting" or row["id"] not in region.servers
+
     def work() -> None:
         time.sleep(state.build_seconds)
         if fault is not None and fault.kind == "stick":
             return
         failure = fault.message if fault is not None else ""
         with state.lock:
+            if gone():
+                return
             if region.flavors[row["flavor"]]["name"] in region.sold_out:
                 failure = NO_HOST
-            if not failure and row["task"] != "deleting":
+            if not failure:
                 row["task"] = "spawning"
             machine = wanted(state, region, row)
         if not failure:
@@ -52,7 +57,8 @@ def build(state: State, region: Region, row: Row) -> None:
             except Exception as error:  # noqa: BLE001  (whatever a machine dies of is the server's fault message)
                 failure = str(error)
         with state.lock:
-            if row["task"] == "deleting" or row["id"] not in region.servers:
+            if gone():  # while it started: whoever deletes may have come before there was a machine
+                state.machines.remove(machine.id)
                 return
             row["status"], row["task"], row["fault"] = "ERROR" if failure else "ACTIVE", None, failure
             for volume in region.volumes.values():

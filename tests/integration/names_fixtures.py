@@ -1,0 +1,28 @@
+"""What the tests of the stage ``names`` share, whoever writes the records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from binder_node.events import silent
+from binder_node.names.stage import NamesStage
+from binder_node.node import Node
+from tests.unit.host_samples import sample_secrets, sample_spec
+
+HERE, ELSEWHERE = "198.51.100.7", "192.0.2.1"
+ZONE, BINDER = "example.org", "bids.example.org"
+
+
+def stage_of(dns: dict[str, Any], address: str = HERE, **spec: Any) -> NamesStage:
+    """The stage of a node whose Spec says ``dns`` and ``spec``."""
+    return NamesStage(Node(sample_spec(dns=dns, **spec), sample_secrets(), {}, {}, Path("/nowhere")), address)
+
+
+def up(made: NamesStage) -> list[str]:
+    """What an ``up`` of this stage says that it changes."""
+    seen = made.inspect(silent)
+    changes = made.changes(seen)
+    if changes:
+        made.apply(seen, silent)
+    return [f"{change.action} {change.what}" for change in changes]
