@@ -19,7 +19,7 @@ import pytest
 from minio import Minio
 
 from binder_node.cluster.engine.files import engine_files
-from binder_node.host.registry import CHUNK
+from binder_node.host.registry import CHUNK, WHOLE_COPY
 from binder_node.spec.model import Machine, Spec
 from binder_node.spec.sizing import defaults
 from tests.integration.binaries import binary
@@ -201,7 +201,7 @@ def _configurations(folder: Path, registry: str, worker: str, bucket: str) -> di
     storage: dict[str, object] = {"filesystem": {"rootdirectory": str(folder / "registry")}}
     if bucket:
         s3 = {"region": "us-east-1", "regionendpoint": f"http://{bucket}", "bucket": "registry", "secure": False}
-        s3 |= {"forcepathstyle": True, "encrypt": False, "chunksize": CHUNK}
+        s3 |= {"forcepathstyle": True, "encrypt": False, "chunksize": CHUNK, "multipartcopythresholdsize": WHOLE_COPY}
         storage = {"s3": {**s3, "accesskey": "a-test", "secretkey": PASSWORD}, "redirect": {"disable": True}}
     return {
         "htpasswd": HTPASSWD + "\n",
