@@ -131,9 +131,8 @@ def main() -> None:
             f"on disk {run.disk / 1e6:.0f} MB"
         )
     shared, defaults = middle["shared"], middle["defaults"]
-    print(
-        f"fastest: {min(middle, key=lambda name: middle[name].ready)}; least disk: {min(middle, key=lambda name: middle[name].disk)}"
-    )
+    fastest = min(middle, key=lambda name: middle[name].ready)
+    print(f"fastest: {fastest}; least disk: {min(middle, key=lambda name: middle[name].disk)}")
     print(f"shared to BuildKit's defaults, built to a start: {shared.ready / defaults.ready:.2f} (at most {LIMIT})")
     print(f"shared to BuildKit's defaults, request to a start: {shared.whole / defaults.whole:.2f}")
 
