@@ -48,6 +48,7 @@ for module in (spec, cost, node, launch, access):
 for name, about in (
     ("artifacts", "The pinned files a node is made of."),
     ("secrets", "A node's secrets, by their names: no value is ever shown."),
+    ("federation", "Membership: health as the redirector sees it, weights, joining and leaving."),
 ):
     app.add_typer(typer.Typer(cls=LazyGroup, no_args_is_help=True), name=name, help=about)
 

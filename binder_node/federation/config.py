@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from binder_node.errors import InputError, Problem
 from binder_node.spec.keys import Key
@@ -90,6 +91,36 @@ class Federation:
                 return member
         known = ", ".join(member.name for member in self.members)
         raise InputError(Problem(self.file, 0, "", f"has no member {name}", f"it has {known}"))
+
+
+def member_at(name: str, url: str, weight: float = 0, prime: bool = False) -> Member:
+    """A member with the paths that a BinderHub has."""
+    url = url.rstrip("/")
+    return Member(name, url, f"{url}/health", f"{url}/versions", weight, prime)
+
+
+def around(prime: str) -> Federation:
+    """A federation of the prime alone, known by its URL or by its redirector's, with the chart's rules.
+
+    Raises InputError when ``prime`` is no URL.
+    """
+    if not prime.startswith(("http://", "https://")):
+        raise InputError(Problem("", 0, "--prime", f"{prime!r} is no URL", "write https://mybinder.org or the like"))
+    return Federation((member_at(urlsplit(prime).hostname or prime, prime, 1, True),), CHART)
+
+
+def same(federation: Federation, candidate: Member) -> Member:
+    """The member of ``federation`` that ``candidate`` is: of its URL, else of its name. Raises InputError if none."""
+    return next((one for one in federation.members if one.url == candidate.url), None) or federation.member(
+        candidate.name
+    )
+
+
+def joined(federation: Federation, candidate: Member) -> Federation:
+    """The federation with ``candidate`` in it, last; as it is where it has a member of that URL or name already."""
+    if any(candidate.url == one.url or candidate.name == one.name for one in federation.members):
+        return federation
+    return replace(federation, members=(*federation.members, candidate))
 
 
 def read(path: Path) -> Federation:

@@ -126,20 +126,22 @@ def _shown(value: Any) -> str:
 
 def _health(document: Any, rules: CheckRules) -> list[_Finding]:
     """As the redirector reads it: every check's ``ok`` first, then one after the other up to the quota's."""
+    found: list[_Finding] = []
     try:
         checks = document["checks"]
         for check in checks:
             check["service"], int(check["ok"])  # for its metrics; what cannot be a number is an error
-        found = []
         for check in checks:
+            limited = check["ok"] and check["service"] == QUOTA and check["quota"] is not None and rules.headroom
             if not check["ok"]:
                 found.append(_Finding(str(check["service"]), f"{check['service']}: {_told(check)}", True))
-            if check["service"] == QUOTA and check["quota"] is not None and rules.headroom:
-                if check["ok"] and check["total_pods"] + rules.headroom >= check["quota"]:
-                    found.append(_Finding(QUOTA, _full(check["total_pods"], check["quota"], rules.headroom), True))
+            elif limited and check["total_pods"] + rules.headroom >= check["quota"]:
+                found.append(_Finding(QUOTA, _full(check["total_pods"], check["quota"], rules.headroom), True))
+            if limited:
                 break  # checks that come after the quota are not looked at
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        return [_Finding(UNKNOWN, f"health: not as BinderHub writes it ({type(error).__name__}: {error})", False)]
+        wrong = f"health: not as BinderHub writes it ({type(error).__name__}: {error})"
+        return found or [_Finding(UNKNOWN, wrong, False)]
     return found
 
 
@@ -150,7 +152,9 @@ def _told(check: Mapping[str, Any]) -> str:
 
 
 def _full(pods: Any, quota: Any, headroom: int) -> str:
-    return f"{QUOTA}: {pods} pods of {quota}, and {headroom} are kept free: out from {max(quota - headroom, 0)} on"
+    if quota <= headroom:
+        return f"{QUOTA}: a quota of {quota} takes nobody, as {headroom} pods are kept free ({pods} run)"
+    return f"{QUOTA}: {pods} pods of {quota}, and {headroom} are kept free: out from {quota - headroom} on"
 
 
 def pick(names_and_weights: Sequence[tuple[str, float]], draw: float) -> str:
