@@ -14,13 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 from binder_node.errors import StepError
 from binder_node.federation.config import CheckRules, Federation, Member
-from binder_node.federation.rules import QUOTA, UNKNOWN, Answer, Attempt, Verdict, judge, remembered, wait
+from binder_node.federation.rules import (
+    QUOTA,
+    RETRY_SECONDS,
+    UNKNOWN,
+    Answer,
+    Attempt,
+    Verdict,
+    judge,
+    remembered,
+    wait,
+)
 
 if TYPE_CHECKING:
     import httpx
 
-# The redirector's pause after an attempt that it tries again (app.py: asyncio.sleep(1)).
-RETRY_SECONDS = 1.0
 # tornado's max_redirects, which the redirector leaves as it is.
 REDIRECTS = 5
 # Nothing of a BinderHub's /health or /versions is that long.

@@ -20,6 +20,8 @@ from binder_node.federation.config import CheckRules, Federation, Member
 QUOTA = "Pod quota"
 # The reason in the redirector's metrics for everything that it retries.
 UNKNOWN = "unknown"
+# Its pause after an attempt that it tries again.
+RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)

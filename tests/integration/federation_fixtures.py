@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from hashlib import sha256
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -189,6 +189,9 @@ class Redirector:
         self.port, self.url = port, f"http://127.0.0.1:{port}"
         self._connection = HTTPConnection("127.0.0.1", port, timeout=30)
 
+    def close(self) -> None:
+        self._connection.close()
+
     def route(self, path: str, cookie: str = "") -> str:
         """The URL of the member that a request is sent to; not followed."""
         headers = {"Cookie": f"host={cookie}"} if cookie else {}
@@ -233,7 +236,8 @@ def redirector(folder: Path, settings: Json, scratch: Path) -> Iterator[Redirect
             assert process.poll() is None, (scratch / "redirector.log").read_text()
             assert time.monotonic() < until, "the redirector does not answer within 20 s"
             time.sleep(0.05)
-        yield Redirector(port)
+        with closing(Redirector(port)) as running:
+            yield running
     finally:
         process.terminate()
         process.wait(10)

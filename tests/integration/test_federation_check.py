@@ -37,7 +37,7 @@ def outcome(checked: tuple[Checked, ...]) -> dict[str, tuple[bool, str]]:
 
 def test_all_are_in_and_asked_five_times_as_the_redirector_asks(three: Members) -> None:
     found = check(federation(three))
-    assert outcome(found) == {name: (True, "") for name in three}
+    assert outcome(found) == dict.fromkeys(three, (True, ""))
     assert three["bids"].asked == ["/versions", "/health"] * 5
     assert found[1].pods == (0, 100)
 

@@ -106,7 +106,7 @@ def test_a_node_that_is_no_member_yet_is_looked_at_beside_the_prime() -> None:
     assert [member.name for member in with_it.members] == ["mybinder.org", "bids"]
     assert with_it.members[1].health == "https://bids.mybinder.org/health"
     assert joined(with_it, bids) is with_it
-    with pytest.raises(InputError, match="'mybinder.org' is no URL"):
+    with pytest.raises(InputError, match="is no URL; write https"):
         around("mybinder.org")
 
 
