@@ -47,6 +47,14 @@ DOCUMENTS = {
     "`plan` has the same under `cost`, or null.",
     "offers": "a list of the same, without `node` and `max_price`",
     "leftovers": '`[{"kind", "name", "id", "node", "note"}]`',
+    "federation check": '`{"ok", "config", "prime", "rules", "members": [{"name", "url", "prime", "weight", "inside", '
+    '"cause", "reasons", "pods", "quota", "attempts", "took", "slowest"}]}`; with `--redirector` each has '
+    "`redirector`. `cause` is the label in the redirector's metrics. With `--watch`: an event a check, its `data` such "
+    "a member and `changed`.",
+    "federation simulate": '`{"before", "after"}`, each `{"seconds", "requests", "refused", "failed", "members": '
+    '[{"name", "weight", "quota", "requests", "share", "by_cookie", "refused", "failed", "builds", "peak", "drops", '
+    '"out_seconds"}], "step", "series": {"lost", "members": {NAME: {"sent", "pods", "inside"}}}}`; `before` is null '
+    "where nothing happens",
     "artifacts list": '`[{"name", "version", "kind", "needed", "source", "from", "cached", "sha256", "size"}]`; `path` '
     "where it is cached",
     "artifacts verify": '`{"cache", "ok", "files": [{"path", "sha256", "size", "good"}]}`',
@@ -67,7 +75,8 @@ OUTCOMES = {
 EXIT_CODES = {
     0: "Done. For `status`: every stage is as its inventory says.",
     1: "A step failed, and the message says where, why and what to do; or `status` found changes, `leftovers` "
-    "something, a launch or its code failed, `artifacts verify` found a damaged file. With a traceback: a bug of ours.",
+    "something, a launch or its code failed, `artifacts verify` found a damaged file, "
+    "`federation check` a member that is out. With a traceback: a bug of ours.",
     2: "The input is wrong: an option, an inventory, a name that was not confirmed. Nothing was touched.",
     3: "A wait ran out; the message says what was waited for and what was seen last. Run the same command again.",
     4: "Another run holds the node's lock; the message names it.",

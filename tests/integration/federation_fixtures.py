@@ -102,6 +102,11 @@ class PlayedMember:
             self.port = free.getsockname()[1]
         self.url = f"http://{address}:{self.port}"
 
+    @property
+    def running(self) -> bool:
+        """Whether it answers at all."""
+        return self._server is not None
+
     def start(self) -> None:
         """Answer from now on."""
         self._server = _Server((self.address, self.port), _Handler)

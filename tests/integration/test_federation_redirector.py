@@ -5,12 +5,15 @@ Runs where BINDER_NODE_REDIRECTOR names a checkout of jupyterhub/mybinder.org-de
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
+import random
 import re
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ import pytest
 
 from binder_node.federation import ask, rules
 from binder_node.federation.config import parse
+from binder_node.federation.demand import synthetic
+from binder_node.federation.simulate import Capacity, Change, Load, Scenario, simulate
 from tests.integration.federation_fixtures import (
     CHECKOUT,
     VERSIONS,
@@ -165,3 +170,97 @@ def test_rendezvous_hashing_is_the_redirectors(folder: Path, three: Members, tmp
             path = f"/build/{'gh' if number % 2 else 'gl'}/Org/repo-{number}/main"
             name = rules.rank(weighted, rules.cache_key(path))[0]
             assert real.route(path) == three[name].url
+
+
+# What happens to members while requests come in: seconds, who, what.
+HAPPENS = (
+    Change(6, "gesis", quota=0),
+    Change(12, "gesis", quota=400),
+    Change(15, "prime", state="hub down"),
+    Change(24, "prime", state="well"),
+    Change(28, "bids", versions="another"),
+    Change(32, "bids", versions="as the prime"),
+    Change(34, "gesis", state="refusing"),
+    Change(42, "gesis", state="well"),
+)
+
+
+def happen(member: PlayedMember, change: Change) -> None:
+    """The same to a played member as to the simulated one."""
+    if change.quota is not None:
+        member.quota = change.quota
+    if change.versions is not None:
+        member.versions = VERSIONS if change.versions == "as the prime" else {"binderhub": change.versions}
+    if change.state is not None:
+        member.hub = change.state != "hub down"
+        if change.state == "refusing":
+            member.stop()
+            member.users = 0
+        elif change.state == "well" and not member.running:
+            member.start()
+
+
+def drive(real: Redirector, found: Members, scenario: Scenario, lasts: Sequence[float]) -> dict[str, Counter[str]]:
+    """Send the scenario's requests at their times, with their visitors' cookies, and have members take sessions.
+
+    Counts of ``sent``, ``refused`` (at the quota) and ``failed`` (down), by member.
+    """
+    names = {member.url: name for name, member in found.items()}
+    counts = {name: Counter[str]() for name in found}
+    cookies: dict[tuple[int, str], str] = {}
+    ends: list[tuple[float, str]] = []
+    changes = deque(scenario.changes)
+    began = time.monotonic()
+    for arrival, seconds in zip(scenario.arrivals, lasts, strict=True):
+        while changes and changes[0].at <= arrival.at:
+            happen(found[changes[0].member], changes.popleft())
+        time.sleep(max(0.0, began + arrival.at - time.monotonic()))
+        while ends and ends[0][0] <= arrival.at:
+            member = found[heapq.heappop(ends)[1]]
+            member.users = max(member.users - 1, 0)
+        key = arrival.visitor, arrival.path
+        cookies[key] = url = real.route(arrival.path, cookies.get(key, ""))
+        name = names[url]
+        member = found[name]
+        counts[name]["sent"] += 1
+        if not member.running or not member.hub:
+            counts[name]["failed"] += 1
+        elif member.quota is not None and member.users >= member.quota:
+            counts[name]["refused"] += 1
+        else:
+            member.users += 1
+            heapq.heappush(ends, (arrival.at + seconds, name))
+    return counts
+
+
+def test_simulate_agrees_with_what_the_redirector_does(folder: Path, three: Members, tmp_path: Path) -> None:
+    """10,000 requests while members fill up, are drained, lag, lose their hub and die: shares within two percent."""
+    three["bids"].quota, three["gesis"].quota, three["prime"].quota = 60, 400, None
+    for member in three.values():
+        member.cache = (
+            0.3  # BinderHub counts its pods now and then: here for a session of a second, not of half an hour
+        )
+    settings = config(three)
+    arrivals = synthetic(hours=48 / 3600, per_hour=3600 * 10_000 / 48, swing=0, repositories=300, seed=3)
+    scenario = Scenario(
+        parse(json.dumps(settings), "config.json"),
+        arrivals,
+        {name: Capacity(member.quota) for name, member in three.items()},
+        Load(session=1, longest=20, fresh=0, counted=0.3, hub_asked=0),
+        HAPPENS,
+        redirectors=1,
+    )
+    draw = random.Random(5)
+    lasts = [min(draw.expovariate(1), 20) for _ in arrivals]
+    with redirector(folder, settings, tmp_path) as real:
+        real.until(set(three), 10)
+        measured = drive(real, three, scenario, lasts)
+    played = [simulate(replace(scenario, seed=seed)) for seed in range(10)]
+    for number, name in enumerate(three):
+        share = measured[name]["sent"] / len(arrivals)
+        expected = sum(result.share(name) for result in played) / len(played)
+        told = {what: sum(getattr(one.tallies[number], what) for one in played) / 10 for what in ("refused", "failed")}
+        print(f"{name}: measured {share:.4f}, simulated {expected:.4f}; {dict(measured[name])}, {told}")
+        assert share == pytest.approx(expected, abs=0.02)
+    lost = sum(counts["refused"] + counts["failed"] for counts in measured.values()) / len(arrivals)
+    assert lost == pytest.approx(sum(one.refused + one.failed for one in played) / 10 / len(arrivals), abs=0.02)
