@@ -74,13 +74,17 @@ def check(
     """Show which members the redirector sends people to, and why not: by its own rules, requests and timeouts.
 
     Versions have to be the prime's, every check of /health good, ten pods free below the quota, and the last of five
-    attempts answered in time. Exits with 1 when one that has a weight is out. With --watch -o json, one event a line.
+    attempts answered in time. Exits with 1 when NODE is out, or without NODE one that has a weight. With
+    --watch -o json, one event a line.
     """
     from binder_node.cli.output import document, reporting
     from binder_node.cli.run import errors
+    from binder_node.errors import InputError, Problem
     from binder_node.federation import ask
 
     with errors():
+        if seconds is not None and not watch:
+            raise InputError(Problem("", 0, "--for", "has no meaning without --watch", "say both"))
         federation, names, way = _asked(node, config, member or [], prime, direct)
         if watch:
             with reporting(output) as report:
@@ -92,7 +96,7 @@ def check(
                 _show(federation, found, active)
             else:
                 document(_document(federation, found, active), output)
-        counted = [one for one in found if one.member.weight or (node is not None and one.member.name == names[0])]
+        counted = [one for one in found if (one.member.weight if node is None else one.member.name == names[0])]
         if not all(one.verdict.inside for one in counted):
             raise typer.Exit(1)
 
@@ -115,7 +119,8 @@ def _asked(
     candidate, way = _candidate(node, direct)
     federation = configs.joined(federation or configs.around(prime), candidate)
     own = configs.same(federation, candidate).name
-    return federation, [own, *(federation.member(name).name for name in members)], way
+    beside = [federation.member(name).name for name in members] if config is not None else [federation.prime.name]
+    return federation, [own, *beside], way
 
 
 def _candidate(node: str, direct: bool) -> tuple[Any, Way]:
@@ -158,6 +163,12 @@ def _sentence(found: Checked) -> str:
     return f"{found.member.name} is out: {'; '.join(found.verdict.reasons)}"
 
 
+def _state(found: Checked) -> str:
+    if not found.verdict.inside:
+        return "out"
+    return "in" if found.member.weight else "no weight"
+
+
 def _pods(found: Checked) -> str:
     if found.pods is None:
         return ""
@@ -172,8 +183,7 @@ def _show(federation: Federation, found: Sequence[Checked], active: Sequence[str
     rows = []
     for one in found:
         name = f"{one.member.name}{' (prime)' if one.member.prime else ''}"
-        row = [name, f"{one.member.weight:g}", "in" if one.verdict.inside else "out", _pods(one)]
-        row.append(f"{one.slowest:.2f} s")
+        row = [name, f"{one.member.weight:g}", _state(one), _pods(one), f"{one.slowest:.2f} s"]
         if active is not None:
             row.append("in" if one.member.name in active else "out")
         rows.append(row)

@@ -209,7 +209,7 @@ class _Play:
     def run(self) -> Result:
         for name, hub in self.hubs.items():
             for _ in range(self.scenario.capacities.get(name, Capacity()).pods):
-                self.begin(0.0, hub, self.lasts())
+                self.session(0.0, hub, self.lasts())
         for change in self.scenario.changes:
             self.at(change.at, lambda at, change=change: self.change(at, change))  # type: ignore[misc]
         self.restart(0.0)
@@ -223,6 +223,10 @@ class _Play:
             for name, since in view.since.items():
                 self.tallies[name].out += (self.scenario.seconds - since) / len(self.views)
         return Result(self.scenario.seconds, self.step, tuple(self.tallies.values()), tuple(self.lost))
+
+    def of(self, at: float) -> int:
+        """The step that ``at`` is in."""
+        return min(int(at / self.step), self.scenario.steps - 1)
 
     def until(self, when: float) -> None:
         while self.queue and self.queue[0][0] <= when:
@@ -288,14 +292,11 @@ class _Play:
         name = route(self.federation, members, arrival.path, cookie, draw)
         url = next(member.url for member in members if member.name == name)
         self.cookies[key] = url, at + self.federation.cookie_hours * HOUR
-        tally, hub, step = self.tallies[name], self.hubs[name], min(int(at / self.step), self.scenario.steps - 1)
+        tally, hub = self.tallies[name], self.hubs[name]
         tally.requests += 1
         tally.by_cookie += cookie == url
-        tally.sent[step] += 1
-        if hub.state != "well":
-            tally.failed += 1
-            self.lost[step] += 1
-        elif fresh < self.load.fresh or (hub.cold and arrival.path not in hub.images):
+        tally.sent[self.of(at)] += 1
+        if hub.state == "well" and (fresh < self.load.fresh or (hub.cold and arrival.path not in hub.images)):
             self.build(at, hub, arrival.path, lasts, build)
         else:
             self.begin(at, hub, lasts)
@@ -326,11 +327,17 @@ class _Play:
         self.at(at + seconds, built)
 
     def begin(self, at: float, hub: _Hub, lasts: float) -> None:
-        """A session, unless the quota of them is used up."""
-        if hub.quota is not None and hub.users >= hub.quota:
+        """A session, unless there is nobody to start it, or the quota of them is used up."""
+        if hub.state != "well":
+            self.tallies[hub.name].failed += 1
+        elif hub.quota is not None and hub.users >= hub.quota:
             self.tallies[hub.name].refused += 1
-            self.lost[min(int(at / self.step), self.scenario.steps - 1)] += 1
+        else:
+            self.session(at, hub, lasts)
             return
+        self.lost[self.of(at)] += 1
+
+    def session(self, at: float, hub: _Hub, lasts: float) -> None:
         hub.users += 1
         self.top(hub)
         life = hub.life

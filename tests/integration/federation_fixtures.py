@@ -156,6 +156,36 @@ def members(*names: str) -> Iterator[dict[str, PlayedMember]]:
             member.stop()
 
 
+class _Through(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        name, address = self.server.leads_to  # type: ignore[attr-defined]
+        connection = HTTPConnection(address, 80, timeout=30)
+        with closing(connection), suppress(OSError):
+            connection.request("GET", self.path, headers={"Host": name})
+            answer = connection.getresponse()
+            data = answer.read()
+            self.send_response(answer.status)
+            self.end_headers()
+            self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        del format, args
+
+
+@contextmanager
+def through(name: str, address: str) -> Iterator[str]:
+    """A URL on loopback that leads to the host ``name`` at ``address``: what DNS would do for the redirector."""
+    server = ThreadingHTTPServer(("127.0.2.1", 0), _Through)
+    server.leads_to = name, address  # type: ignore[attr-defined]
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield f"http://127.0.2.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def config(found: Mapping[str, PlayedMember], **more: Any) -> Json:
     """The redirector's config.json, with times short enough for a test; the first member is the prime."""
     check = {"period": 0.6, "jitter": 0.1, "retries": 5, "timeout": 1, "failed_period": 1.2}

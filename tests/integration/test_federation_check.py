@@ -67,7 +67,7 @@ def test_an_answer_has_to_be_whole_within_the_timeout(three: Members) -> None:
     three["bids"].delay = 0.5
     found = check(federation(three, check={"retries": 1, "timeout": 0.2}), ["bids"])
     assert found[0].verdict.reasons == ("versions: no answer within 0.2 s",)
-    assert found[0].slowest == pytest.approx(0.2, abs=0.15)
+    assert 0.2 <= found[0].slowest < 0.45
 
 
 def test_what_is_no_document_of_binderhubs(three: Members) -> None:
@@ -99,11 +99,11 @@ def test_watching_sees_a_member_go_and_come_back_in_the_redirectors_times(three:
         seen.append((time.monotonic() - began, found.verdict.inside))
         three["bids"].quota = 0 if len(seen) == 2 else 100
 
-    watch(federation(three), ["bids"], note, seconds=3.5)
+    watch(federation(three), ["bids"], note, seconds=6)
     assert [inside for _, inside in seen[:4]] == [True, True, False, True]
     times = [at for at, _ in seen]
-    assert times[1] - times[0] == pytest.approx(0.6, abs=0.25)
-    assert times[3] - times[2] == pytest.approx(1.2, abs=0.25)  # looked at less often while it is out
+    assert 0.55 < times[1] - times[0] < 1.1
+    assert times[3] - times[2] > 1.1  # looked at less often while it is out
 
 
 def run(folder: Path, found: Members, *arguments: str, **more: Any) -> Result:
