@@ -145,8 +145,17 @@ def test_a_running_redirectors_own_word_is_shown_beside(three: Members, tmp_path
 
 
 def test_watch_writes_a_line_for_each_change(three: Members, tmp_path: Path) -> None:
-    threading.Timer(1.2, setattr, (three["bids"], "quota", 0)).start()
-    shown = run(tmp_path, three, "--member", "bids", "--watch", "--for", "3", "-o", "json")
+    bids = three["bids"]
+
+    def fill() -> None:
+        """After its first check, which is ten requests, there is no room any more."""
+        until = time.monotonic() + 20
+        while len(bids.asked) < 10 and time.monotonic() < until:
+            time.sleep(0.01)
+        bids.quota = 0
+
+    threading.Thread(target=fill).start()
+    shown = run(tmp_path, three, "--member", "bids", "--watch", "--for", "4", "-o", "json")
     events = [json.loads(line) for line in shown.stdout.splitlines()]
     changes = [(event["kind"], event["data"]["inside"]) for event in events if event["data"]["changed"]]
     assert changes == [("done", True), ("warn", False)]
