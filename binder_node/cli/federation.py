@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from binder_node.cli import federation_check, federation_simulate
+from binder_node.cli import federation_check, federation_entry, federation_simulate
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
-for module in (federation_check, federation_simulate):
+for module in (federation_entry, federation_check, federation_simulate):
     for command in module.app.registered_commands:
         app.registered_commands.append(command)

@@ -11,11 +11,11 @@ from typing import Any
 
 from ruamel.yaml.nodes import MappingNode, ScalarNode
 
+from binder_node.errors import InputError, Problem
 from binder_node.federation import yamltext
 from binder_node.federation.config import SECTION, Federation, Member, parse
-from binder_node.federation.yamltext import Text
-from binder_node.spec.keys import Key
-from binder_node.spec.template import flow
+from binder_node.federation.yamltext import Text, word
+from binder_node.spec.keys import Key, dotted
 
 HOSTS: Key = (SECTION, "hosts")
 # Where the values that make the redirector's configuration lie in a checkout of jupyterhub/mybinder.org-deploy.
@@ -44,15 +44,14 @@ def add_host(text: str, member: Member, file: str = PROD) -> str:
     for other in there.members:
         if other.name == member.name or other.url == member.url:
             wrong = f"{other.name} is there already, at {other.url}"
-            at = yamltext.mapping(source, HOSTS).start_mark.index
-            raise source.problem(at, (*HOSTS, member.name), wrong, "give each member a name and a URL of its own")
+            raise _problem(there, other.name, wrong, "give each member a name and a URL of its own")
     hosts = yamltext.mapping(source, HOSTS)
     _, last = hosts.value[-1]
     keys = [name.value for name, _ in last.value] if isinstance(last, MappingNode) else []
     order = [key for key in keys if key in ORDER] + [key for key in ORDER if key not in keys]
     depth = _depth(hosts)
     values = _values(member)
-    lines = [f"{flow(member.name)}:", *(f"{' ' * depth}{key}: {flow(values[key])}" for key in order)]
+    lines = [f"{word(member.name)}:", *(f"{' ' * depth}{key}: {word(values[key])}" for key in order)]
     return _checked(yamltext.put_entry(source, HOSTS, lines))
 
 
@@ -65,7 +64,7 @@ def remove_host(text: str, name: str, file: str = PROD) -> str:
     source, there = Text(text, file), parse(text, file)
     if not any(member.name == name for member in there.members):
         return text
-    _refuse_prime(source, there, name, "cannot be taken out")
+    _refuse_prime(there, name, "cannot be taken out")
     return _checked(yamltext.without_entry(source, (*HOSTS, name)))
 
 
@@ -78,8 +77,8 @@ def set_weight(text: str, name: str, weight: float, file: str = PROD) -> str:
     source, there = Text(text, file), parse(text, file)
     there.member(name)
     if weight == 0:
-        _refuse_prime(source, there, name, "cannot have weight 0")
-    return _checked(_set(source, (*HOSTS, name), "weight", flow(weight)))
+        _refuse_prime(there, name, "cannot have weight 0")
+    return _checked(_set(source, (*HOSTS, name), "weight", word(weight)))
 
 
 def set_prime(text: str, name: str, file: str = PROD) -> str:
@@ -90,9 +89,7 @@ def set_prime(text: str, name: str, file: str = PROD) -> str:
     """
     there = parse(text, file)
     if there.member(name).weight == 0:
-        source = Text(text, file)
-        at = yamltext.mapping(source, (*HOSTS, name)).start_mark.index
-        raise source.problem(at, (*HOSTS, name, "weight"), "is 0: the redirector would have no prime", "ramp it first")
+        raise _problem(there, name, "has weight 0: the redirector would have no prime", "give it weight first")
     if there.prime.name == name:
         return text
     # Both at once: between the two there would be none.
@@ -105,7 +102,7 @@ def set_urls(text: str, member: Member, file: str = PROD) -> str:
     parse(text, file).member(member.name)
     source = Text(text, file)
     for name in ("url", "health", "versions"):
-        source = _set(source, (*HOSTS, member.name), name, flow(_values(member)[name]))
+        source = _set(source, (*HOSTS, member.name), name, word(_values(member)[name]))
     return _checked(source)
 
 
@@ -157,11 +154,14 @@ def _depth(hosts: MappingNode) -> int:
     return 2
 
 
-def _refuse_prime(source: Text, there: Federation, name: str, wrong: str) -> None:
+def _refuse_prime(there: Federation, name: str, wrong: str) -> None:
     if there.prime.name == name:
-        at = yamltext.mapping(source, (*HOSTS, name)).start_mark.index
         right = "make another member prime first, and wait until that is deployed"
-        raise source.problem(at, (*HOSTS, name), f"{wrong}: it is the prime, which the front page is proxied to", right)
+        raise _problem(there, name, f"{wrong}: it is the prime, which the front page is proxied to", right)
+
+
+def _problem(there: Federation, name: str, wrong: str, right: str) -> InputError:
+    return InputError(Problem(there.file, there.lines[name], dotted((*HOSTS, name)), wrong, right))
 
 
 def _checked(source: Text) -> str:

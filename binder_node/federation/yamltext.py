@@ -6,16 +6,19 @@ than the entry itself. What is put in and then taken out again leaves the text a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from binder_node.errors import InputError, Problem
 from binder_node.spec.keys import Key, dotted
 from binder_node.spec.source import parse
+from binder_node.spec.template import flow
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,7 @@ class Text:
 
     def root(self) -> Node:
         """Raises InputError where the text is no YAML, or has a key twice."""
-        parse(self.text, Path(self.file))
-        root: Node = YAML(typ="safe", pure=True).compose(self.text)
-        return root
+        return _composed(self.text, self.file)
 
     def problem(self, index: int, key: Key, wrong: str, right: str) -> InputError:
         """An error at the line of character ``index``."""
@@ -42,6 +43,33 @@ class Text:
 
     def with_text(self, text: str) -> Text:
         return Text(text, self.file)
+
+
+# Plain words that YAML 1.1, which Helm reads, takes for something else than texts (yaml.org/type/bool.html, null.html).
+NOT_TEXTS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "~"})
+
+
+def word(value: bool | float | str) -> str:
+    """A value as YAML, in quotes where it would be read as anything else.
+
+    >>> word("lab"), word("no"), word("123"), word(10.0), word(True)
+    ('lab', '"no"', '"123"', '10', 'true')
+    """
+    if isinstance(value, str) and value.casefold() in NOT_TEXTS:
+        return f'"{value}"'
+    return flow(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+@lru_cache(maxsize=32)
+def _composed(text: str, file: str) -> Node:
+    try:
+        root: Node = YAML(typ="safe", pure=True).compose(text)
+    except YAMLError:
+        parse(text, Path(file))  # which says it in words
+        raise
+    if isinstance(root, MappingNode):
+        parse(text, Path(file))
+    return root
 
 
 def find(source: Text, key: Key) -> Node | None:
@@ -158,17 +186,9 @@ def items(source: Text, key: Key) -> list[Node]:
     return list(node.value)
 
 
-def item_lines(source: Text, item: Node) -> list[str]:
-    """The lines of a list's item from its dash on, without indentation and comments of their own."""
-    start, end = _item(source, item)
-    indent = _dash(source, item)
-    rows = [row[indent:].rstrip("\r\n") for row in source.text[start:end].splitlines(keepends=True)]
-    return [row for row in rows if row.strip() and not row.lstrip().startswith("#")]
-
-
-def put_item(source: Text, key: Key, lines: Sequence[str], after: int = -1) -> Text:
-    """``lines`` (the first with its dash) as an item of the list at ``key``, after its item number ``after``; parted
-    from it by as many empty lines as the items before are.
+def put_item(source: Text, key: Key, lines: Sequence[str], number: int | None = None) -> Text:
+    """``lines`` (the first with its dash) as item ``number`` of the list at ``key``, None: the last; parted from its
+    neighbour by as many empty lines as the others are.
 
     Raises:
         InputError: there is no such block list.
@@ -176,10 +196,13 @@ def put_item(source: Text, key: Key, lines: Sequence[str], after: int = -1) -> T
     there = items(source, key)
     if not there:
         raise source.problem(0, key, "is no list with items", "write one item a line")
-    indent, before = _dash(source, there[after]), there[after]
-    apart = _empty_before(source, there[1]) if len(there) > 1 else 0
-    rows = [""] * apart + [" " * indent + line for line in lines]
-    return _put(source, before, indent, rows)
+    indent, apart = _dash(source, there[0]), _empty_before(source, there[1]) if len(there) > 1 else 0
+    rows = [" " * indent + line for line in lines]
+    if number != 0:
+        return _put(source, there[-1 if number is None else number - 1], indent, [""] * apart + rows)
+    start = _line_start(source.text, there[0].start_mark.index)
+    block = source.newline.join([*rows, *[""] * apart])
+    return source.with_text(f"{source.text[:start]}{block}{source.newline}{source.text[start:]}")
 
 
 def without_item(source: Text, key: Key, number: int) -> Text:
@@ -277,12 +300,3 @@ def _cut(source: Text, start: int, end: int) -> Text:
     if end == len(text) and not text.endswith("\n"):
         start = len(text[:start].removesuffix("\n").removesuffix("\r"))
     return source.with_text(text[:start] + text[end:])
-
-
-def scalars(node: Node) -> Iterator[ScalarNode]:
-    """Every value of one word below ``node``, in the text's order."""
-    if isinstance(node, ScalarNode):
-        yield node
-        return
-    for inner in node.value:
-        yield from scalars(inner[1] if isinstance(inner, tuple) else inner)

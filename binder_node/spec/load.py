@@ -15,6 +15,7 @@ from binder_node.errors import InputError, Problem
 from binder_node.spec import (
     rules,
     rules_clouds,  # noqa: F401 - for the rules that it registers
+    rules_federation,  # noqa: F401 - as well
     sizing,
 )
 from binder_node.spec.keys import Key, choices, dotted, required, submodel
@@ -108,7 +109,8 @@ def _whole(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The file's data with empty sections as such (``ssh:`` with nothing but comments), and with absolute paths."""
     data = {str(key): value for key, value in given.items()}
     for name, field in Spec.model_fields.items():
-        if name in data and data[name] is None and (submodel(field) is not None or not field.is_required()):
+        section = submodel(field) is not None or (bool(choices(field)) and not field.is_required())
+        if name in data and data[name] is None and section:
             data[name] = field.get_default(call_default_factory=True).model_dump(mode="json") if choices(field) else {}
     binderhub = data.get("binderhub")
     if isinstance(binderhub, dict) and "session" in binderhub and binderhub["session"] is None:

@@ -30,9 +30,11 @@ from binder_node.spec.types import (
     MEMBER,
     PLACEMENT,
     PREFIX,
+    SPONSOR,
     HostName,
     Model,
     NodeName,
+    OperatorName,
     Percent,
     PublicKey,
     ServerLocation,
@@ -259,6 +261,11 @@ class Kubernetes(Model):
     image_gc_low: Percent = Field(description="... and stops at this use, in percent.")
     evict_below: Percent = Field(description="Kubelet evicts pods when less than this is free, in percent.")
     api_from: tuple[IPv4Network, ...] = Field((), description="Networks let in to port 6443; none: through ssh only.")
+    operators: tuple[OperatorName, ...] = Field(
+        (),
+        description="Who gets a kubeconfig of their own, with all rights in the cluster "
+        "(`binder-node kubeconfig NODE --operator NAME`); a name that goes takes its rights with it.",
+    )
 
 
 class BuildKit(Model):
@@ -306,6 +313,9 @@ class Federation(Model):
 
     member: str = Field("", pattern=MEMBER, description="Name in the federation's config: bids-ovh.")
     weight: int = Field(0, ge=0, le=100, description="Target weight; begin at 20 or less.")
+    sponsor: str = Field("", pattern=SPONSOR, description="Whom the federation's banner and pages thank: BIDS.")
+    sponsor_url: Url | None = Field(None, description="The sponsor's page.")
+    logo: Url | None = Field(None, description="The sponsor's logo, for the user guide.")
 
 
 class Cost(Model):
@@ -348,6 +358,11 @@ class Spec(Model):
     kubernetes: Kubernetes
     buildkit: BuildKit
     binderhub: BinderHub
+    deploy: Literal["here", "federation"] = Field(
+        "here",
+        description="Who makes the release: `here`, `up` does. `federation`: the federation's central deploy does, "
+        "with its own chart, from the files of `federation export`; `up` ends with host, bucket and operators' access.",
+    )
     federation: Federation = Field(default_factory=lambda: Federation())
     cost: Cost = Field(default_factory=lambda: Cost())
 

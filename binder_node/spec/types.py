@@ -25,6 +25,9 @@ IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 PLACEMENT = r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$"
 CURRENCY = r"^[A-Z]{3}$"
 MEMBER = r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$"
+# A name of a ServiceAccount.
+OPERATOR = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
+SPONSOR = r"^([^\s<>&\"'][^<>&\"'\n]*)?$"
 MAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 KEY = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$"
 SERVER = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"
@@ -46,6 +49,8 @@ PATTERNS = {
     PLACEMENT: "a name of letters, digits, dots, dashes and underscores, like members",
     CURRENCY: "a currency's three letters, like EUR",
     MEMBER: "a name of lower-case letters, digits and dashes, like bids-ovh",
+    OPERATOR: "a name of at most 40 lower-case letters, digits and dashes, like ada",
+    SPONSOR: "a name without quotes, < and &, like BIDS",
     MAIL: "a mail address, like ops@example.org",
     KEY: "a key's name, as its server has it, like binder-node",
     SERVER: "a server's name or address, with its port where that is not 53, like 203.0.113.53:5353",
@@ -57,6 +62,7 @@ Percent = Annotated[int, Field(ge=1, le=99)]
 Url = Annotated[str, StringConstraints(pattern=URL)]
 ServerType = Annotated[str, StringConstraints(pattern=SERVER_TYPE)]
 ServerLocation = Annotated[str, StringConstraints(pattern=LOCATION)]
+OperatorName = Annotated[str, StringConstraints(pattern=OPERATOR)]
 PublicKey = Annotated[str, StringConstraints(pattern=PUBLIC_KEY)]
 Server = Annotated[str, StringConstraints(pattern=SERVER)]
 
