@@ -121,9 +121,9 @@ def _drained(files: Files, entry: Entry, notes: list[str]) -> dict[str, str | No
 def _removed(files: Files, guide: Files | None, entry: Entry, config: str, host: str, notes: list[str]) -> Made:
     found = folded(files, guide, entry, put=False)
     changed: dict[str, str | None] = {**({config: host} if host != files[config] else {}), **found.files}
-    changed |= dict.fromkeys(path for path in exported(entry.name) if path in files)
     notes += found.notes
     if entry.central:
+        changed |= dict.fromkeys(path for path in exported(entry.name) if path in files)
         notes.append(f"secrets/config/{entry.name}.yaml, secrets/{entry.name}-kubeconfig.yaml: remove them by hand")
     if guide is None:
         notes.append("without --guide the user guide (jupyterhub/mybinder.org-user-guide) stays as it is")

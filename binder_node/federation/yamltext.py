@@ -196,7 +196,7 @@ def put_item(source: Text, key: Key, lines: Sequence[str], number: int | None = 
     there = items(source, key)
     if not there:
         raise source.problem(0, key, "is no list with items", "write one item a line")
-    indent, apart = _dash(source, there[0]), _empty_before(source, there[1]) if len(there) > 1 else 0
+    indent, apart = _dash(source, there[0]), _apart(source, there)
     rows = [" " * indent + line for line in lines]
     if number != 0:
         return _put(source, there[-1 if number is None else number - 1], indent, [""] * apart + rows)
@@ -260,9 +260,12 @@ def _dash(source: Text, item: Node) -> int:
     return len(row) - len(row.lstrip(" "))
 
 
-def _empty_before(source: Text, item: Node) -> int:
-    start = _line_start(source.text, item.start_mark.index)
-    return source.text.count("\n", _before_empty(source, start), start)
+def _apart(source: Text, there: Sequence[Node]) -> int:
+    """How many empty lines follow the first item of several."""
+    if len(there) < 2:
+        return 0
+    rows = source.text[_item(source, there[0])[1] :].splitlines()
+    return next(number for number, row in enumerate(rows) if row.strip())
 
 
 def _before_empty(source: Text, start: int) -> int:
