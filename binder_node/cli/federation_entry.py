@@ -141,6 +141,39 @@ def leave(
         _tell(done, output, f"{own.name}: nothing to change", show)
 
 
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples:  binder-node federation export bids --checkout ../mybinder.org-deploy --show   ·   "
+    "binder-node federation export bids --checkout ../mybinder.org-deploy --branch join-bids",
+)
+def export(
+    node: NodeArgument,
+    checkout: CheckoutOption,
+    branch: BranchOption = "",
+    show: ShowOption = False,
+    output: OutputOption = Output.text,
+    pins: PinsOption = None,
+) -> None:
+    """Write the files of a member that its federation deploys: its values, the kubelet's file, the upgrade plan, and a
+    template of its secrets.
+
+    For inventories with `deploy: federation`. Writes only where git-crypt has its key, and never a secret.
+    """
+    from binder_node.cli.run import errors
+    from binder_node.federation.carry import Checkouts, carry
+    from binder_node.federation.export import template_path
+    from binder_node.federation.register import own_values
+    from binder_node.lifecycle import opened
+    from binder_node.lifecycle.exporting import exporter
+
+    with errors():
+        found = opened.open_spec(node, pins)
+        where, name = Checkouts.at(checkout, None, CONFIG), found.spec.federation.member
+        paths, make = exporter(found, filled=where.main.has(f"secrets/{own_values(name)}"))
+        done = carry(where, name, make, branch=branch, show=show, secret=template_path(name), also=paths)
+        _tell(done, output, f"{name}: its files are as the inventory says; nothing to change", show)
+
+
 def _tell(done: Carried, output: Output, nothing: str, show: bool) -> None:
     from binder_node.cli.output import document, say
 

@@ -55,10 +55,10 @@ def carry(
     pages = where.guide.read(guide_paths()) if where.guide is not None else None
     made = make(before, pages)
     text = diff(before, made.files) + (diff(pages, made.guide) if pages is not None else "")
-    if secret:
-        where.main.unlocked(secret)
     if show or made.empty:
         return Carried(made, text, {})
+    if secret:
+        where.main.unlocked(secret)
     works = [(where.main, made.files)] if made.files else []
     if where.guide is not None and made.guide:
         works.append((where.guide, made.guide))

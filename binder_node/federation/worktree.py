@@ -46,6 +46,10 @@ class Worktree:
                 raise InputError(Problem(str(file), 0, "", wrong, "is it encrypted? `git-crypt unlock` it")) from None
         return found
 
+    def has(self, path: str) -> bool:
+        """Whether there is such a file, whatever is in it."""
+        return self._inside(path).is_file()
+
     def write(self, changed: Mapping[str, str | None]) -> None:
         """Write each text over its file, whole; None removes it. Raises StepError where a file cannot be written."""
         for path, text in changed.items():

@@ -52,7 +52,7 @@ def k3s(spec: Spec, secrets: Secrets, artifacts: Mapping[str, Artifact], address
         File(str(K3S_CONFIG), yaml_text(_config(spec, address)), 0o600),
         File(TOKEN, yaml_text({"token": secrets.k3s_token.reveal()}), 0o600, secret=True),
         File(str(K3S_REGISTRIES), yaml_text(_registries(spec, secrets)), 0o600, secret=True),
-        File(on_disk(spec, str(K3S_KUBELET)), yaml_text(_kubelet(spec)), 0o600),
+        File(on_disk(spec, str(K3S_KUBELET)), yaml_text(kubelet(spec)), 0o600),
         # K3s watches this folder: no restart for a change here.
         File(on_disk(spec, f"{K3S_MANIFESTS}/binder-node.yaml"), manifests.encode(), 0o600),
     )
@@ -146,7 +146,8 @@ def _registries(spec: Spec, secrets: Secrets) -> dict[str, Any]:
     return {"mirrors": mirrors, "configs": {pull: {"auth": auth}}}
 
 
-def _kubelet(spec: Spec) -> dict[str, Any]:
+def kubelet(spec: Spec) -> dict[str, Any]:
+    """The kubelet's configuration beside K3s's own."""
     limits = spec.kubernetes
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
