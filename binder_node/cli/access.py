@@ -36,19 +36,42 @@ def ssh(
 
 @app.command(
     rich_help_panel=PANEL,
-    epilog="Examples:  binder-node kubeconfig bids > kubeconfig   ·   binder-node kubeconfig bids --tunnel",
+    epilog="Examples:  binder-node kubeconfig bids > kubeconfig   ·   binder-node kubeconfig bids --tunnel   ·   "
+    "binder-node kubeconfig bids --operator ada --file ada.yaml",
 )
 def kubeconfig(
     node: NodeArgument,
     tunnel: Annotated[bool, typer.Option("--tunnel", help="Keep a tunnel to the API open until Ctrl-C.")] = False,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="Write there (0600) instead of stdout.")] = None,
+    operator: Annotated[
+        str,
+        typer.Option(
+            "--operator",
+            metavar="NAME",
+            help="One of kubernetes.operators: theirs, not the admin's.",
+            show_default=False,
+        ),
+    ] = "",
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Make a new token for the operator: the old one ends.")
+    ] = False,
 ) -> None:
-    """Fetch a fresh kubeconfig. The API is reached through ssh unless the inventory opens it to your network."""
+    """Fetch a fresh kubeconfig. The API is reached through ssh unless the inventory opens it to your network.
+
+    It is the admin's, for yourself. Others get one of their own, with --operator: it does not expire, and ends when
+    their name is taken out of the inventory.
+    """
     from binder_node.cli.run import errors
+    from binder_node.errors import InputError, Problem
     from binder_node.lifecycle import opened
-    from binder_node.lifecycle.reach import write_kubeconfig
+    from binder_node.lifecycle.reach import write_kubeconfig, write_operators
 
     with errors():
+        if operator:
+            write_operators(opened.open_spec(node, None), operator, renew=renew, file=file)
+            return
+        if renew:
+            raise InputError(Problem("", 0, "--renew", "whose token?", "say --operator NAME"))
         write_kubeconfig(opened.open_spec(node, None), tunnel=tunnel, file=file)
 
 

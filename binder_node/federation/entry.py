@@ -51,7 +51,7 @@ def entry(spec: Spec, k3s: str = "") -> Entry:
     if not said.member:
         right = "write federation.member, its name in the federation's config, like bids-ovh"
         raise InputError(Problem(f"{spec.name}.yaml", 0, "federation.member", "is not set", right))
-    central = spec.deploy == "federation"
+    central = spec.central
     return Entry(
         name=said.member,
         url=f"{'http' if spec.tls.mode == 'none' else 'https'}://{spec.names.binder}",

@@ -25,7 +25,8 @@ def words(text: str, opening: str) -> list[Word] | None:
     """
     if text.count(opening) != 1:
         return None
-    at, found = text.index(opening) + len(opening), []
+    at = text.index(opening) + len(opening)
+    found: list[Word] = []
     while at < len(text):
         char = text[at]
         if char == CLOSING[opening[-1]]:

@@ -229,7 +229,8 @@ def without_item(source: Text, key: Key, number: int) -> Text:
 
 def _last(node: Node) -> int:
     """The index after a value's last character, without what follows it."""
-    if isinstance(node, ScalarNode) or node.flow_style or not node.value:
+    flat = not isinstance(node, MappingNode | SequenceNode) or node.flow_style or not node.value
+    if flat:
         return int(node.end_mark.index)
     last = node.value[-1]
     return _last(last[1] if isinstance(last, tuple) else last)

@@ -18,6 +18,8 @@ TABLE = "binder_node"
 # The bridge that BuildKit's network plugin makes (see buildkit.py).
 BRIDGE = "buildkit0"
 
+# Of Prometheus's node exporter.
+METRICS_PORT = 9100
 # New connections a second and source before a build is told no: a scan makes thousands, `conda install` tens.
 NEW_RATE, NEW_BURST = 50, 500
 
@@ -82,6 +84,9 @@ def _arrive(spec: Spec) -> list[str]:
 
 
 def _input(spec: Spec) -> list[str]:
+    # A central deploy's Prometheus asks the node exporter, which its chart puts on the host's network; there is no
+    # registry on the host.
+    ports = f"{METRICS_PORT}, {API_PORT}" if spec.central else f"{PULL_PORT}, {API_PORT}"
     return [
         "iifname lo accept",
         "ct state established,related accept",
@@ -89,7 +94,7 @@ def _input(spec: Spec) -> list[str]:
         f'ip saddr {spec.buildkit.network} counter jump refuse comment "nor with their address, from elsewhere"',
         # The API server for controllers and the hub, the registry for BinderHub's questions. Which pod may ask is
         # NetworkPolicy's; the kubelet, MinIO and ssh answer no pod.
-        f"ip saddr {spec.kubernetes.pod_network} tcp dport {{ {PULL_PORT}, {API_PORT} }} accept",
+        f"ip saddr {spec.kubernetes.pod_network} tcp dport {{ {ports} }} accept",
         f'ip saddr {spec.kubernetes.pod_network} tcp dport {{ 80, 443 }} accept comment "its own public names"',
         f"ip saddr {spec.kubernetes.pod_network} counter jump refuse",
         "jump from_outside",

@@ -42,6 +42,10 @@ MAGIC = {b"\x28\xb5\x2f\xfd": ".tar.zst", b"\x1f\x8b": ".tar.gz", b"\x04\x22\x4d
 # Kubernetes gives a node a /24: 254 addresses. More pods than that need a larger share, and as many again for those
 # that are going while others come.
 POD_MASK = 24
+# The hub's database is a file in the state folder; nothing claims volumes, and nobody asks for metrics.
+DISABLED = ["local-storage", "metrics-server"]
+# The federation's chart brings a Traefik of its own; Prometheus, Grafana and Harbor claim volumes.
+DISABLED_FOR_A_CENTRAL_DEPLOY = ["traefik", "metrics-server"]
 
 
 def k3s(spec: Spec, secrets: Secrets, artifacts: Mapping[str, Artifact], address: str, manifests: str) -> Component:
@@ -53,10 +57,10 @@ def k3s(spec: Spec, secrets: Secrets, artifacts: Mapping[str, Artifact], address
         File(TOKEN, yaml_text({"token": secrets.k3s_token.reveal()}), 0o600, secret=True),
         File(str(K3S_REGISTRIES), yaml_text(_registries(spec, secrets)), 0o600, secret=True),
         File(on_disk(spec, str(K3S_KUBELET)), yaml_text(kubelet(spec)), 0o600),
-        # K3s watches this folder: no restart for a change here.
-        File(on_disk(spec, f"{K3S_MANIFESTS}/binder-node.yaml"), manifests.encode(), 0o600),
     )
-    restart_on = (link, *(file.path for file in files[:-1]))
+    restart_on = (link, *(file.path for file in files))
+    # K3s watches this folder: no restart for a change here.
+    applied = File(on_disk(spec, f"{K3S_MANIFESTS}/binder-node.yaml"), manifests.encode(), 0o600)
     return Component(
         "k3s",
         folders=(
@@ -65,7 +69,7 @@ def k3s(spec: Spec, secrets: Secrets, artifacts: Mapping[str, Artifact], address
             *(Folder(on_disk(spec, str(path)), mode) for path, mode in _folders()),
         ),
         uploads=(binary, *(Upload(image, 0o644) for image in images)),
-        files=files,
+        files=(*files, *([] if spec.central else [applied])),
         links=(
             Link(link, binary.path),
             *(Link(str(BIN / name), "k3s") for name in ("kubectl", "crictl", "ctr")),
@@ -128,8 +132,7 @@ def _config(spec: Spec, address: str) -> dict[str, Any]:
         "service-cidr": str(spec.kubernetes.service_network),
         "tls-san": [address, spec.names.binder],
         "secrets-encryption": True,
-        # The hub's database is a file in the state folder; nothing claims volumes, and nobody asks for metrics.
-        "disable": ["local-storage", "metrics-server"],
+        "disable": DISABLED_FOR_A_CENTRAL_DEPLOY if spec.central else DISABLED,
     }
     mask = min(POD_MASK, 32 - math.ceil(math.log2(2 * spec.kubernetes.max_pods)))
     if mask < POD_MASK:
@@ -139,9 +142,10 @@ def _config(spec: Spec, address: str) -> dict[str, Any]:
 
 def _registries(spec: Spec, secrets: Secrets) -> dict[str, Any]:
     own, pull = registry_name(spec.names.registry), f"127.0.0.1:{PULL_PORT}"
-    mirrors = {own: {"endpoint": [f"http://{pull}"]}}
-    for name, endpoints in sorted(spec.registry.mirrors.items()):
-        mirrors[name] = {"endpoint": list(endpoints)}
+    others = {name: {"endpoint": list(endpoints)} for name, endpoints in sorted(spec.registry.mirrors.items())}
+    if spec.central:
+        return {"mirrors": others}
+    mirrors = {own: {"endpoint": [f"http://{pull}"]}, **others}
     auth = {"username": PULL_USER, "password": secrets.registry_pull_password.reveal()}
     return {"mirrors": mirrors, "configs": {pull: {"auth": auth}}}
 

@@ -32,8 +32,13 @@ def render(
 ) -> Wanted:
     """What the machine at ``address`` shall be; components in an order in which they can be made.
 
-    ``erase_disk`` is the id of the data disk whose content may go.
+    ``erase_disk`` is the id of the data disk whose content may go. Where a central deploy makes the release, its chart
+    brings builder and registry.
     """
+    minios = [minio(spec, secrets, artifacts)] if isinstance(spec.storage, NodeStorage) else []
+    builds = (
+        [] if spec.central else [engine(spec, artifacts, engine_files), *minios, registry(spec, secrets, artifacts)]
+    )
     components = [
         kernel(),
         hosts(spec, address),
@@ -41,10 +46,8 @@ def render(
         *([disk(spec, erase_disk)] if spec.machine.data_disk is not None else []),
         state(spec),
         firewall(spec),
-        engine(spec, artifacts, engine_files),
-        *([minio(spec, secrets, artifacts)] if isinstance(spec.storage, NodeStorage) else []),
-        registry(spec, secrets, artifacts),
+        *builds,
         k3s(spec, secrets, artifacts, address, manifests),
-        buildkit(spec, artifacts),
+        *([] if spec.central else [buildkit(spec, artifacts)]),
     ]
     return Wanted(spec.name, tuple(components))

@@ -42,19 +42,24 @@ def state(spec: Spec) -> Component:
             Folder(root, 0o711),
             Folder(f"{root}/{RANCHER_STATE}"),
             Folder(f"{root}/{KUBELET_STATE}", 0o750),
-            Folder(f"{root}/{BUILDKIT_STATE}", 0o700),
-            Folder(f"{root}/{ENGINE_STATE}"),
-            Folder(f"{root}/{HUB_STATE}", 0o700, str(HUB_UID), str(HUB_UID)),
-            *(
-                (Folder(f"{root}/{ACME_STATE}", 0o700, str(TRAEFIK_UID), str(TRAEFIK_UID)),)
-                if isinstance(spec.tls, AcmeTls)
-                else ()
-            ),
-            *((Folder(f"{root}/{MINIO_STATE}", 0o700, "minio", "minio"),) if own_minio else ()),
+            *(_release(spec) if not spec.central else ()),
             *(Folder(where) for where in MOUNTS if where == "/var/lib/rancher"),
             Folder("/var/lib/kubelet", 0o750),
         ),
         units=tuple(Unit(mount_unit(where), _mount(spec, where), restarts=False) for where in MOUNTS),
+    )
+
+
+def _release(spec: Spec) -> tuple[Folder, ...]:
+    """The folders of what builds, keeps and serves images, and of the release."""
+    root = str(spec.machine.state)
+    acme, own_minio = isinstance(spec.tls, AcmeTls), isinstance(spec.storage, NodeStorage)
+    return (
+        Folder(f"{root}/{BUILDKIT_STATE}", 0o700),
+        Folder(f"{root}/{ENGINE_STATE}"),
+        Folder(f"{root}/{HUB_STATE}", 0o700, str(HUB_UID), str(HUB_UID)),
+        *((Folder(f"{root}/{ACME_STATE}", 0o700, str(TRAEFIK_UID), str(TRAEFIK_UID)),) if acme else ()),
+        *((Folder(f"{root}/{MINIO_STATE}", 0o700, "minio", "minio"),) if own_minio else ()),
     )
 
 

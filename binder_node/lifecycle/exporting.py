@@ -20,7 +20,7 @@ def exporter(opened: Opened, *, filled: bool) -> tuple[tuple[str, ...], Callable
         InputError: the inventory is not of a member that its federation deploys.
     """
     spec = opened.spec
-    if spec.deploy != "federation":
+    if not spec.central:
         right = "write deploy: federation, or `up` makes the release from here and there is nothing to export"
         raise InputError(Problem(str(opened.inventory), 0, "deploy", "is here", right))
     files = export(spec, _yaml(kubelet(spec)), opened.pins.entries["k3s"].version)

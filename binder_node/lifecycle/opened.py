@@ -65,6 +65,8 @@ def may_erase(opened: Opened, disk: str) -> Opened:
 
 def wanted_artifacts(spec: Spec, pins: Pins) -> list[str]:
     """Names of the pins that this node and its operator need."""
+    if spec.central:
+        return ["k3s", *pins.preload]
     own_minio = isinstance(spec.storage, NodeStorage)
     base = ["k3s", "buildkitd", "buildctl", "cni-bridge", "cni-host-local", "cni-loopback", "registry"]
     return [*base, *(["minio"] if own_minio else []), *pins.preload, "helm", "binderhub-chart"]

@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 from binder_node import remote
+from binder_node.cluster import operators
 from binder_node.cluster.kube import fetch_kubeconfig, kubeconfig
+from binder_node.cluster.operators import AccessStage
 from binder_node.errors import InputError, Problem
 from binder_node.events import Reporter, step
 from binder_node.host.logs import UNITS
@@ -39,6 +41,21 @@ def write_kubeconfig(opened: Opened, *, tunnel: bool, file: Path | None) -> None
         sys.stderr.write(f"{opened.spec.name}: the API is at https://127.0.0.1:{port} until Ctrl-C\n")
         while True:
             time.sleep(3600)
+
+
+def write_operators(opened: Opened, operator: str, *, renew: bool, file: Path | None) -> None:
+    """Write ``operator``'s own kubeconfig to ``file`` (0600) or stdout; with ``renew`` after a new token was made.
+
+    Raises:
+        InputError: the inventory does not name the operator.
+        StepError, DeadlineError: the machine does not answer, or has no token for them.
+    """
+    access, address = access_of(opened)
+    stage = AccessStage(open_bare(opened), access)
+    if renew and operator in stage.wanted:
+        stage.renew(operator)
+    token, authority = stage.token(operator)
+    _write(operators.kubeconfig(opened.spec, operator, token, authority, operators.server(address)), file)
 
 
 def _write(text: str, file: Path | None) -> None:

@@ -27,6 +27,7 @@ def later_stages(node: Node, access: Access | None, address: str) -> list[Stage[
     """Everything after the machine, in the order in which it is applied."""
     from binder_node.cluster.engine.files import engine_files
     from binder_node.cluster.manifests import manifests
+    from binder_node.cluster.operators import AccessStage
     from binder_node.cluster.release import ReleaseStage
     from binder_node.cluster.tls import authority
     from binder_node.host.stage import HostStage
@@ -34,11 +35,16 @@ def later_stages(node: Node, access: Access | None, address: str) -> list[Stage[
     from binder_node.storage.stage import StorageStage
 
     names: list[Stage[Any]] = [] if node.spec.dns.kind == "none" else [NamesStage(node, address)]
+    spec = node.spec
+    # A central deploy brings its own namespace, ingress and certificates, and builds with its own daemon.
+    own, engine = ("", {}) if spec.central else (manifests(spec, address, authority(spec)), engine_files(spec))
+    release: list[Stage[Any]] = [] if spec.central else [ReleaseStage(node, access, address)]
     return [
         *names,
-        HostStage(node, access, address, manifests(node.spec, address, authority(node.spec)), engine_files(node.spec)),
+        HostStage(node, access, address, own, engine),
         StorageStage(node, access),
-        ReleaseStage(node, access, address),
+        AccessStage(node, access),
+        *release,
     ]
 
 

@@ -109,8 +109,8 @@ def _whole(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The file's data with empty sections as such (``ssh:`` with nothing but comments), and with absolute paths."""
     data = {str(key): value for key, value in given.items()}
     for name, field in Spec.model_fields.items():
-        section = submodel(field) is not None or (bool(choices(field)) and not field.is_required())
-        if name in data and data[name] is None and section:
+        is_section = submodel(field) is not None or (bool(choices(field)) and not field.is_required())
+        if name in data and data[name] is None and is_section:
             data[name] = field.get_default(call_default_factory=True).model_dump(mode="json") if choices(field) else {}
     binderhub = data.get("binderhub")
     if isinstance(binderhub, dict) and "session" in binderhub and binderhub["session"] is None:

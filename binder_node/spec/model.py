@@ -367,6 +367,11 @@ class Spec(Model):
     cost: Cost = Field(default_factory=lambda: Cost())
 
     @property
+    def central(self) -> bool:
+        """Whether the federation's central deploy makes the release."""
+        return self.deploy == "federation"
+
+    @property
     def state_disk(self) -> int:
         """Bytes of the filesystem that `machine.state` lies on: the image's or the volume's where there is one."""
         if isinstance(self.provider, LocalProvider) and self.provider.disk_image is not None:

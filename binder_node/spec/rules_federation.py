@@ -19,28 +19,28 @@ def a_sponsor_has_a_page(spec: Spec) -> Iterator[Found]:
 
 @rule("deploy", "federation")
 def a_central_deploy_knows_the_member(spec: Spec) -> Iterator[Found]:
-    if spec.deploy == "federation" and not spec.federation.member:
+    if spec.central and not spec.federation.member:
         wrong = "is missing: the federation's files are called so"
         yield Found(("federation", "member"), wrong, "write its name in the federation's config, like bids-ovh", HOW)
 
 
 @rule("deploy", "storage")
 def a_central_deploy_brings_its_registry(spec: Spec) -> Iterator[Found]:
-    if spec.deploy == "federation" and isinstance(spec.storage, NodeStorage):
+    if spec.central and isinstance(spec.storage, NodeStorage):
         wrong = "the federation's registry is a pod, and MinIO on the node answers no pod"
         yield Found(("storage", "kind"), wrong, "write kind: s3, with a bucket of your provider's", HOW)
 
 
 @rule("deploy", "tls")
 def a_central_deploy_orders_certificates(spec: Spec) -> Iterator[Found]:
-    if spec.deploy == "federation" and spec.tls.mode != "acme":
+    if spec.central and spec.tls.mode != "acme":
         wrong = f"{spec.tls.mode}: the federation's chart orders certificates by ACME for all its names"
         yield Found(("tls", "mode"), wrong, "write mode: acme", HOW)
 
 
 @rule("deploy", "kubernetes")
 def a_central_deploy_gets_in(spec: Spec) -> Iterator[Found]:
-    if spec.deploy != "federation":
+    if not spec.central:
         return
     if not spec.kubernetes.api_from:
         wrong = "lets nobody in: the central deploy talks to the API itself"

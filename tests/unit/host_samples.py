@@ -61,6 +61,18 @@ def other_spec() -> Spec:
     )
 
 
+def central_spec() -> Spec:
+    """A member that its federation deploys."""
+    return sample_spec(
+        deploy="federation",
+        federation={"member": "bids-ovh"},
+        tls={"mode": "acme", "email": "ops@example.org"},
+        storage={"kind": "s3", "endpoint": "https://s3.example.net", "region": "eu-1", "bucket": "bids-registry"},
+        registry={"mirrors": {"docker.io": ["https://mirror.example.net"]}},
+        kubernetes={"api_from": ["0.0.0.0/0"], "operators": ["ada", "deploy"]},
+    )
+
+
 def sample_secrets() -> Secrets:
     """Each secret is ``secret-<name>``, so that a test can look for any of them."""
     fields = Secrets.model_fields
@@ -82,10 +94,12 @@ def sample_artifacts() -> dict[str, Artifact]:
 
 
 def sample_wanted(spec: Spec | None = None) -> Wanted:
-    return render(spec or sample_spec(), sample_secrets(), sample_artifacts(), ADDRESS, MANIFESTS, ENGINE)
+    wanted = spec or sample_spec()
+    own, engine = ("", {}) if wanted.central else (MANIFESTS, ENGINE)
+    return render(wanted, sample_secrets(), sample_artifacts(), ADDRESS, own, engine)
 
 
-VARIANTS = {"plain": sample_spec, "other": other_spec}
+VARIANTS = {"plain": sample_spec, "other": other_spec, "central": central_spec}
 
 
 def shown(component: Component) -> str:

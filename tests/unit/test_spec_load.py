@@ -196,12 +196,12 @@ class TestKeys:
 
     def test_nothing_near(self) -> None:
         assert problems(with_section("federation:\n  zzz: 1\n")) == [
-            "15: federation.zzz: unknown key; this section has: member, weight"
+            "15: federation.zzz: unknown key; this section has: member, weight, sponsor, sponsor_url, logo"
         ]
 
     def test_a_key_that_is_a_number(self) -> None:
         assert problems(with_section("federation:\n  8080: 1\n")) == [
-            "15: federation.8080: unknown key; this section has: member, weight"
+            "15: federation.8080: unknown key; this section has: member, weight, sponsor, sponsor_url, logo"
         ]
 
     def test_missing_key(self) -> None:

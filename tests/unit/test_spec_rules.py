@@ -266,6 +266,31 @@ def test_a_fresh_servers_ssh_is_at_22(say: Say) -> None:
     ]
 
 
+def test_a_member_that_its_federation_deploys_says_all_that_the_deploy_needs(say: Say) -> None:
+    assert [line.partition(";")[0] for line in say("deploy: federation")] == [
+        "5: tls.mode: none: the federation's chart orders certificates by ACME for all its names",
+        "6: storage.kind: the federation's registry is a pod, and MinIO on the node answers no pod",
+        "7: federation.member: is missing: the federation's files are called so",
+        "7: kubernetes.api_from: lets nobody in: the central deploy talks to the API itself",
+        "7: kubernetes.operators: names nobody: the central deploy needs a kubeconfig of its own",
+    ]
+    enough = (
+        "deploy: federation",
+        "federation: {member: lab}",
+        "tls: {mode: acme, email: ops@example.org}",
+        "storage: {kind: s3, endpoint: 'https://s3.example.net', bucket: lab-registry}",
+        "kubernetes: {api_from: [0.0.0.0/0], operators: [deploy]}",
+    )
+    assert say(*enough) == []
+
+
+def test_a_sponsor_has_a_page(say: Say) -> None:
+    assert say("federation: {member: lab, sponsor: Lab}") == [
+        "7: federation.sponsor_url: is missing: the banner links Lab to it; write its URL"
+    ]
+    assert say("federation: {member: lab, sponsor: '<b>'}")[0].startswith("7: federation.sponsor: '<b>' is not allowed")
+
+
 def test_files_must_be_there(say: Say, tmp_path: Path) -> None:
     assert say("tls: {mode: files, certificate: c.pem, key: k.pem}", "binderhub: {values: [v.yaml]}") == [
         f"5: tls.certificate: there is no file {tmp_path}/c.pem; "
