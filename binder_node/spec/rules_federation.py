@@ -49,3 +49,10 @@ def a_central_deploy_gets_in(spec: Spec) -> Iterator[Found]:
     if not spec.kubernetes.operators:
         wrong = "names nobody: the central deploy needs a kubeconfig of its own"
         yield Found(("kubernetes", "operators"), wrong, "write a name for it, like [deploy]", HOW)
+
+
+@rule("deploy", "binderhub")
+def a_central_deploy_reads_no_values_of_ours(spec: Spec) -> Iterator[Found]:
+    if spec.central and spec.binderhub.values:
+        wrong = "are not read by the federation's central deploy"
+        yield Found(("binderhub", "values"), wrong, "take them out, and write them into the federation's chart", HOW)

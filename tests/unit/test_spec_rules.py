@@ -266,7 +266,7 @@ def test_a_fresh_servers_ssh_is_at_22(say: Say) -> None:
     ]
 
 
-def test_a_member_that_its_federation_deploys_says_all_that_the_deploy_needs(say: Say) -> None:
+def test_a_member_that_its_federation_deploys_says_all_that_the_deploy_needs(say: Say, tmp_path: Path) -> None:
     assert [line.partition(";")[0] for line in say("deploy: federation")] == [
         "5: tls.mode: none: the federation's chart orders certificates by ACME for all its names",
         "6: storage.kind: the federation's registry is a pod, and MinIO on the node answers no pod",
@@ -282,6 +282,11 @@ def test_a_member_that_its_federation_deploys_says_all_that_the_deploy_needs(say
         "kubernetes: {api_from: [0.0.0.0/0], operators: [deploy]}",
     )
     assert say(*enough) == []
+    (tmp_path / "v.yaml").write_text("{}")
+    assert say(*enough, "binderhub: {values: [v.yaml]}") == [
+        "10: binderhub.values: are not read by the federation's central deploy; "
+        "take them out, and write them into the federation's chart"
+    ]
 
 
 def test_a_sponsor_has_a_page(say: Say) -> None:
