@@ -65,6 +65,7 @@ def carry(
     if branch:
         for tree, changed in works:
             tree.refuse_unclean(changed)
+        for tree, _ in works:
             tree.begin(branch)
     commits = {}
     for tree, changed in works:

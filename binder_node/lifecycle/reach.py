@@ -55,6 +55,8 @@ def write_operators(opened: Opened, operator: str, *, renew: bool, file: Path | 
     if renew and operator in stage.wanted:
         stage.renew(operator)
     token, authority = stage.token(operator)
+    if not opened.spec.kubernetes.api_from:
+        sys.stderr.write(f"{opened.spec.name}: nobody is let in to the API yet: set kubernetes.api_from\n")
     _write(operators.kubeconfig(opened.spec, operator, token, authority, operators.server(address)), file)
 
 
