@@ -126,6 +126,18 @@ class Worktree:
             right = "run `git-crypt unlock KEY` in it; who has the key is in the federation's team"
             raise InputError(Problem(str(self.root), 0, "", "is locked by git-crypt", right))
 
+    def refuse_clear(self, path: str) -> None:
+        """Refuse ``path`` for a secret where git-crypt is to encrypt it and has no key: it would be committed in clear.
+        Any other place, in a checkout or not, is the operator's own.
+
+        Raises:
+            InputError: the checkout is locked.
+        """
+        if not self.root.is_dir() or self._git("rev-parse", "--is-inside-work-tree", check=False).returncode != 0:
+            return
+        if self._filtered(path):
+            self.unlocked(path)
+
     def _filtered(self, path: str) -> bool:
         return self._git("check-attr", "filter", "--", path).stdout.strip().endswith(f": {FILTER}")
 

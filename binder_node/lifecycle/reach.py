@@ -14,6 +14,7 @@ from binder_node.cluster.kube import fetch_kubeconfig, kubeconfig
 from binder_node.cluster.operators import AccessStage
 from binder_node.errors import InputError, Problem
 from binder_node.events import Reporter, step
+from binder_node.federation.worktree import Worktree
 from binder_node.host.logs import UNITS
 from binder_node.layout import API_PORT, NAMESPACE
 from binder_node.lifecycle.opened import Opened, access_of, open_bare
@@ -47,9 +48,11 @@ def write_operators(opened: Opened, operator: str, *, renew: bool, file: Path | 
     """Write ``operator``'s own kubeconfig to ``file`` (0600) or stdout; with ``renew`` after a new token was made.
 
     Raises:
-        InputError: the inventory does not name the operator.
+        InputError: the inventory does not name the operator, or the file would be committed in clear.
         StepError, DeadlineError: the machine does not answer, or has no token for them.
     """
+    if file is not None:
+        Worktree(file.absolute().parent).refuse_clear(file.name)
     access, address = access_of(opened)
     stage = AccessStage(open_bare(opened), access)
     if renew and operator in stage.wanted:

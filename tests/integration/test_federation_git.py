@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from binder_node.errors import InputError
+from binder_node.federation.worktree import Worktree
 from tests.unit.federation_samples import SHARED, files, guide, needs_shared
 
 pytestmark = pytest.mark.integration
@@ -240,6 +242,18 @@ def test_a_filter_that_does_not_encrypt_ends_the_commit(tmp_path: Path, checkout
     assert "git-crypt did not encrypt it -> `git-crypt unlock` the checkout; nothing was committed" in done.stderr
     assert checkout.git("log", "--format=%s") == "As it was\n"
     assert checkout.git("diff", "--cached", "--name-only") == ""
+
+
+def test_a_kubeconfig_is_not_put_where_it_would_be_committed_in_clear(tmp_path: Path, checkout: Checkout) -> None:
+    file = checkout.root / "secrets/lab-kubeconfig.yaml"
+    file.parent.mkdir()
+    Worktree(tmp_path).refuse_clear("elsewhere.yaml")
+    Worktree(file.parent).refuse_clear(file.name)  # no filter: the operator's own affair
+    (checkout.root / ".gitattributes").write_text("**/secrets/** filter=git-crypt diff=git-crypt\n")
+    with pytest.raises(InputError, match="is locked by git-crypt"):
+        Worktree(file.parent).refuse_clear(file.name)
+    checkout.crypt("init")
+    Worktree(file.parent).refuse_clear(file.name)
 
 
 def test_only_who_the_federation_deploys_is_exported(tmp_path: Path, checkout: Checkout) -> None:
