@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import kubernetes
 import pytest
-from kubernetes import client, config
 
 from tests.integration.binaries import binary
 from tests.integration.test_storage_minio import free_port
 from tests.node.harness import Home, make_home
 
 pytestmark = pytest.mark.node
+library: Any = kubernetes  # it has no types to speak of
 
 NETWORK, KEY, SECRET = "198.18.83", "registry-of-a-test", "secret-of-a-test"
 MORE = """\
@@ -55,17 +56,17 @@ def operators_kubeconfig(home: Home, name: str, *more: str) -> Path:
 
 
 def api(file: Path) -> Any:
-    return config.new_client_from_config(str(file))
+    return library.config.new_client_from_config(str(file))
 
 
 def whoami(file: Path) -> str:
     """Who the API server says that is; or its status code."""
     with api(file) as session:
         try:
-            answer = client.AuthenticationV1Api(session).create_self_subject_review(
+            answer = library.client.AuthenticationV1Api(session).create_self_subject_review(
                 {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}, _request_timeout=10
             )
-        except client.ApiException as error:
+        except library.client.ApiException as error:
             return str(error.status)
         return str(answer.status.user_info.username)
 
@@ -96,7 +97,7 @@ def test_a_central_deploy_gets_in_as_itself_and_may_do_everything(central: Home)
     assert f"server: https://{NETWORK}.20:6443" in text
     assert whoami(file) == "system:serviceaccount:binder-node-operators:deploy"
     with api(file) as session:
-        core = client.CoreV1Api(session)
+        core = library.client.CoreV1Api(session)
         core.create_namespace({"metadata": {"name": "lab"}}, _request_timeout=10)
         names = [one.metadata.name for one in core.list_secret_for_all_namespaces(_request_timeout=10).items]
     assert "deploy" in names

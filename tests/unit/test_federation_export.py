@@ -99,7 +99,7 @@ def test_the_kubelet_and_the_plan_differ_where_the_table_says(tmp_path: Path) ->
 
 @needs_shared
 def test_the_buckets_lifecycle_is_the_members() -> None:
-    from binder_node.storage.bucket import ABORT_AFTER_DAYS
+    from binder_node.storage.policy import ABORT_AFTER_DAYS
 
     (rule,) = YAML(typ="safe").load((SHARED / "s3-bucket-lifecycle.json").read_text())["Rules"]
     assert rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] == ABORT_AFTER_DAYS
