@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-# Tests that share no machine, network, mount or port with any other: `make test` runs these side by side, and all
-# others one after the other. Clouds' stand-ins wait more than they compute.
+# Tests that share no machine, network, mount or port with any other: `make test` runs these side by side, and the
+# others two at a time. Clouds' stand-ins wait more than they compute.
 BESIDE = (
     "unit/",
     "integration/test_binder_client.py",
@@ -35,8 +35,14 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what may run side by side."""
+    """Mark what may run side by side, and what has to run in one process: those of a file, and those of the one node
+    that several files share (tests/node/conftest.py). Any two such groups have machines and networks of their own.
+    """
     here = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(here).as_posix().startswith(BESIDE):
+        file = item.path.relative_to(here).as_posix()
+        if file.startswith(BESIDE):
             item.add_marker(pytest.mark.beside)
+        else:
+            shares = file.startswith("node/") and "home" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("shared node" if shares else file))
