@@ -49,7 +49,8 @@ class Capacity:
 @dataclass(frozen=True, slots=True)
 class Load:
     """What a launch costs: mean seconds of a ``session``, which ends at ``longest`` (the federation's cull.maxAge),
-    mean seconds of a ``build``, and ``fresh``, the share of launches that need one on any member.
+    mean seconds of a ``build``, and ``fresh``, the share of launches that need one on any member. ``attempt``: seconds
+    that a well member takes to answer a redirector's two questions.
     """
 
     session: float = 0.5 * HOUR
@@ -58,6 +59,7 @@ class Load:
     fresh: float = 0.1
     counted: float = COUNT_SECONDS
     hub_asked: float = HUB_SECONDS
+    attempt: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,22 +254,33 @@ class _Play:
             for member in self.federation.routed:
                 self.look(at, view, member)
 
-    def look(self, at: float, view: _View, member: Member) -> None:
-        """A check begins; what it finds counts when it is through."""
-        hub = self.hubs[member.name]
-        pauses = (self.rules.retries - 1) * RETRY_SECONDS
-        if hub.state == "lost":
-            verdict, took = Verdict(False, (), UNKNOWN), pauses + self.rules.retries * self.rules.timeout
-        elif hub.state == "refusing":
-            verdict, took = Verdict(False, (), UNKNOWN), pauses
+    def look(self, at: float, view: _View, member: Member, number: int = 0) -> None:
+        """Attempt ``number`` of a check begins. Of those that go well only the first and the last are looked at."""
+        last = self.rules.retries - 1
+        verdict, took = self.asked(at, view, member)
+        if verdict.inside and number < last:
+            self.later(at + took * (last - number), view, lambda at: self.look(at, view, member, last))
+        elif verdict.cause == UNKNOWN and number < last:
+            self.later(at + took + RETRY_SECONDS, view, lambda at: self.look(at, view, member, number + 1))
         else:
-            answers = hub.answers(at, self.load)
-            if member.prime:
-                view.prime = hub.versions
-            verdict = judge([answers], None if member.prime else view.prime, self.rules)
-            took = pauses if verdict.cause == UNKNOWN else 0.0
+            self.later(at + took, view, lambda at: self.settle(at, view, member, verdict))
+
+    def later(self, at: float, view: _View, what: Callable[[float], None]) -> None:
+        """As :meth:`at`, unless the redirector has begun anew by then."""
         life = view.life
-        self.at(at + took, lambda at: self.settle(at, view, member, verdict) if view.life == life else None)
+        self.at(at, lambda at: what(at) if view.life == life else None)
+
+    def asked(self, at: float, view: _View, member: Member) -> tuple[Verdict, float]:
+        """What a redirector makes of one attempt, and its seconds."""
+        hub, unknown = self.hubs[member.name], Verdict(False, (), UNKNOWN)
+        if hub.state == "lost":
+            return unknown, self.rules.timeout
+        if hub.state == "refusing":
+            return unknown, 0.0
+        answers = hub.answers(at, self.load)
+        if member.prime:
+            view.prime = hub.versions
+        return judge([answers], None if member.prime else view.prime, self.rules), self.load.attempt
 
     def settle(self, at: float, view: _View, member: Member, verdict: Verdict) -> None:
         name, was = member.name, view.healthy[member.name]
@@ -277,9 +290,8 @@ class _Play:
             self.tallies[name].drops += 1
         elif verdict.inside and not was:
             self.tallies[name].out += (at - view.since.pop(name)) / len(self.views)
-        life = view.life
         pause = wait(verdict.inside, self.rules, self.checking.random())
-        self.at(at + pause, lambda at: self.look(at, view, member) if view.life == life else None)
+        self.later(at + pause, view, lambda at: self.look(at, view, member))
 
     def arrive(self, arrival: Arrival) -> None:
         at, key = arrival.at, (arrival.visitor, arrival.path)

@@ -174,14 +174,14 @@ def test_rendezvous_hashing_is_the_redirectors(folder: Path, three: Members, tmp
 
 # What happens to members while requests come in: seconds, who, what.
 HAPPENS = (
-    Change(6, "gesis", quota=0),
-    Change(12, "gesis", quota=400),
-    Change(15, "prime", state="hub down"),
-    Change(24, "prime", state="well"),
-    Change(28, "bids", versions="another"),
-    Change(32, "bids", versions="as the prime"),
-    Change(34, "gesis", state="refusing"),
-    Change(42, "gesis", state="well"),
+    Change(12, "gesis", quota=0),
+    Change(24, "gesis", quota=400),
+    Change(30, "prime", state="hub down"),
+    Change(48, "prime", state="well"),
+    Change(56, "bids", versions="another"),
+    Change(64, "bids", versions="as the prime"),
+    Change(68, "gesis", state="refusing"),
+    Change(84, "gesis", state="well"),
 )
 
 
@@ -237,21 +237,21 @@ def test_simulate_agrees_with_what_the_redirector_does(folder: Path, three: Memb
     """10,000 requests while members fill up, are drained, lag, lose their hub and die: shares within two percent."""
     three["bids"].quota, three["gesis"].quota, three["prime"].quota = 60, 400, None
     for member in three.values():
-        member.cache = (
-            0.3  # BinderHub counts its pods now and then: here for a session of a second, not of half an hour
-        )
-    settings = config(three)
-    arrivals = synthetic(hours=48 / 3600, per_hour=3600 * 10_000 / 48, swing=0, repositories=300, seed=3)
+        member.cache = 0.6  # BinderHub counts its pods now and then: here for sessions of two seconds
+    # Slow enough that what a busy computer adds to each check does not count.
+    check = {"period": 1.2, "jitter": 0.1, "retries": 5, "timeout": 2, "failed_period": 2.4}
+    settings = config(three, check=check)
+    arrivals = synthetic(hours=96 / 3600, per_hour=3600 * 10_000 / 96, swing=0, repositories=300, seed=3)
     scenario = Scenario(
         parse(json.dumps(settings), "config.json"),
         arrivals,
         {name: Capacity(member.quota) for name, member in three.items()},
-        Load(session=1, longest=20, fresh=0, counted=0.3, hub_asked=0),
+        Load(session=2, longest=40, fresh=0, counted=0.6, hub_asked=0, attempt=0.01),
         HAPPENS,
         redirectors=1,
     )
     draw = random.Random(5)
-    lasts = [min(draw.expovariate(1), 20) for _ in arrivals]
+    lasts = [min(draw.expovariate(1 / 2), 40) for _ in arrivals]
     with redirector(folder, settings, tmp_path) as real:
         real.until(set(three), 10)
         measured = drive(real, three, scenario, lasts)
