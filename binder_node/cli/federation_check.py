@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -152,7 +153,8 @@ def _watch(
         kind: Any = "progress" if not changed else "done" if found.verdict.inside else "warn"
         report(Event(kind, STAGE, _sentence(found), {**_row(found, None), "changed": changed}))
 
-    ask.watch(federation, names, seen, seconds=seconds, way=way)
+    with suppress(KeyboardInterrupt):  # the usual end of watching
+        ask.watch(federation, names, seen, seconds=seconds, way=way)
     return tuple(last.values())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import random
 import ssl
@@ -105,11 +104,16 @@ def watch(
 ) -> None:
     """Check members again and again in the redirector's own rhythm, and hand each check to ``seen``.
 
-    Ends after ``seconds``; None: never. The prime is checked in any case, and first.
+    Ends after ``seconds``; None: never. The prime is checked in any case, and first. What ``seen`` raises ends it, and
+    is raised.
     """
     chosen = set(names) if names is not None else {member.name for member in federation.members}
-    with contextlib.suppress(TimeoutError):
+    try:
         asyncio.run(asyncio.wait_for(_watch(federation, chosen, seen, way or Way()), seconds))
+    except TimeoutError:
+        return
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
 
 
 async def _watch(federation: Federation, names: set[str], seen: Callable[[Checked], None], way: Way) -> None:

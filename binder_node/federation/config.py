@@ -110,10 +110,18 @@ def around(prime: str) -> Federation:
 
 
 def same(federation: Federation, candidate: Member) -> Member:
-    """The member of ``federation`` that ``candidate`` is: of its URL, else of its name. Raises InputError if none."""
-    return next((one for one in federation.members if one.url == candidate.url), None) or federation.member(
-        candidate.name
-    )
+    """The member of ``federation`` that ``candidate`` is, by its name or URL.
+
+    Raises InputError where there is none, or where the name is another URL's.
+    """
+    for one in federation.members:
+        if one.url == candidate.url:
+            return one
+        if one.name == candidate.name:
+            line = federation.lines.get(one.name, 0)
+            wrong, right = f"{one.name} is {one.url}, the node is {candidate.url}", "correct one of the two"
+            raise InputError(Problem(federation.file, line, "hosts", wrong, right))
+    return federation.member(candidate.name)
 
 
 def joined(federation: Federation, candidate: Member) -> Federation:

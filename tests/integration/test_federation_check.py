@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -104,6 +107,28 @@ def test_watching_sees_a_member_go_and_come_back_in_the_redirectors_times(three:
     times = [at for at, _ in seen]
     assert 0.55 < times[1] - times[0] < 1.1
     assert times[3] - times[2] > 1.1  # looked at less often while it is out
+
+
+def test_what_the_watcher_raises_ends_watching(three: Members) -> None:
+    def refuse(found: Checked) -> None:
+        raise StepError(found.member.name, "watch", "enough")
+
+    for names in (["prime"], ["bids"]):
+        with pytest.raises(StepError, match="enough"):
+            watch(federation(three), names, refuse, seconds=5)
+
+
+def test_an_interrupted_watch_ends_with_what_was_seen_last(three: Members, tmp_path: Path) -> None:
+    three["gesis"].quota = 0
+    (tmp_path / "config.json").write_text(json.dumps(config(three)))
+    argv = ["federation", "check", "--config", "config.json", "--watch", "-o", "json"]
+    code = "from binder_node.cli.main import run; run()"
+    process = subprocess.Popen([sys.executable, "-c", code, *argv], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    seen = {json.loads(process.stdout.readline())["data"]["name"] for _ in range(6)}
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert (seen, process.returncode) == (set(three), 1)
 
 
 def run(folder: Path, found: Members, *arguments: str, **more: Any) -> Result:

@@ -7,7 +7,18 @@ import json
 import pytest
 
 from binder_node.errors import InputError
-from binder_node.federation.config import CHART, OWN, CheckRules, Federation, Member, around, joined, member_at, parse
+from binder_node.federation.config import (
+    CHART,
+    OWN,
+    CheckRules,
+    Federation,
+    Member,
+    around,
+    joined,
+    member_at,
+    parse,
+    same,
+)
 
 VALUES = """\
 binderhub:
@@ -114,3 +125,14 @@ def test_an_unknown_member_is_told_with_those_there_are() -> None:
     federation: Federation = parse(VALUES, "prod.yaml")
     with pytest.raises(InputError, match=r"has no member bids; it has hetzner-2i2c, bids-ovh"):
         federation.member("bids")
+
+
+def test_a_node_is_found_by_its_url_and_another_one_of_its_name_is_refused() -> None:
+    federation = parse(VALUES, "prod.yaml")
+    assert same(federation, member_at("mine", "https://bids.mybinder.org")).name == "bids-ovh"
+    with pytest.raises(InputError) as raised:
+        same(federation, member_at("bids-ovh", "https://bids.example.org"))
+    assert str(raised.value) == (
+        "prod.yaml:12: hosts: bids-ovh is https://bids.mybinder.org, the node is https://bids.example.org; "
+        "correct one of the two"
+    )
