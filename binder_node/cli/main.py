@@ -47,7 +47,6 @@ for module in (spec, cost, node, launch, access):
         app.registered_commands.append(command)
 for name, about in (
     ("artifacts", "The pinned files a node is made of."),
-    ("federation", "Membership of a federation."),
     ("secrets", "A node's secrets, by their names: no value is ever shown."),
     ("federation", "Membership: health as the redirector sees it, weights, joining and leaving."),
 ):
