@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from binder_node.binder.client import Binder
+from binder_node.federation.checkout import PROD, set_weight
+from binder_node.federation.entry import Entry
+from binder_node.federation.register import register
 from tests.integration.federation_fixtures import (
     CHECKOUT,
     PlayedMember,
@@ -88,11 +92,13 @@ def test_the_real_redirector_takes_the_node_routes_to_it_drops_it_and_takes_it_b
 ) -> None:
     folder = redirector_folder()
     assert folder is not None
-    settings = config({"prime": prime})
+    values = f"federationRedirect:\n  hosts:\n    prime: {json.dumps(prime.entry(True))}\n"
     with ExitStack() as stack:
         node = stack.enter_context(through(f"{home.name}.test", f"{home.network}.20"))
-        settings["hosts"]["node"] = {"prime": False, "url": node, "weight": 25}
-        settings["hosts"]["node"] |= {path: f"{node}/{path}" for path in ("health", "versions")}
+        joined = register({PROD: values}, None, Entry("node", node, central=False)).files[PROD]
+        assert joined is not None
+        hosts = YAML(typ="safe").load(set_weight(joined, "node", 25))["federationRedirect"]["hosts"]
+        settings = {**config({}), "hosts": hosts}
         real = stack.enter_context(redirector(folder, settings, tmp_path))
         time.sleep(2)  # its first checks
         real.until({"prime", "node"}, 10)
