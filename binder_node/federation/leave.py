@@ -112,7 +112,9 @@ def _drained(files: Files, entry: Entry, notes: list[str]) -> dict[str, str | No
     path = own_values(entry.name)
     if not entry.central:
         notes.append("the quota is not in this checkout: `binder-node federation drain` sets it on the node")
-    if not entry.central or path not in files:
+        return {}
+    if _quota(files, entry) is None:
+        notes.append(f"{path} says no quota: set {'.'.join(map(str, checkout.QUOTAS[0]))} to 0 by hand")
         return {}
     text = checkout.set_quota(files[path], 0, path)
     return {path: text} if text != files[path] else {}

@@ -145,6 +145,13 @@ def test_leaving_goes_phase_by_phase_in_the_right_order() -> None:
     ]
 
 
+def test_values_without_a_quota_are_a_persons() -> None:
+    there = {**after(files(), register(files(), None, lab()).files), "config/lab.yaml": "binderhub: {}\n"}
+    made = leave(there, None, lab(), "weight")
+    assert list(made.files) == ["config/prod.yaml"]
+    assert made.notes[0] == "config/lab.yaml says no quota: set binderhub.config.LaunchQuota.total_quota to 0 by hand"
+
+
 def test_the_heir_can_be_named_and_must_have_weight() -> None:
     entry = lab(central=False)
     own = {"config/prod.yaml": PROD.replace("\n    one:", "\n    lab:").replace("one.example", "lab.example")}
