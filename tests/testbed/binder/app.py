@@ -16,10 +16,10 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from tornado.httpserver import HTTPServer
 from tornado.log import app_log, enable_pretty_logging
 from tornado.web import Application as WebApplication
-from traitlets import Any, Bool, Dict, Integer, Type, Unicode, default
+from traitlets import Any, Bool, Dict, Integer, Type, Unicode, default, validate
 from traitlets.config import Application
 
-from . import handlers, names, quota
+from . import handlers, names, quota, tokens
 from .build import BuildExecutor, KubernetesBuildExecutor, KubernetesCleaner
 from .launcher import Launcher
 from .quota import LaunchQuota, RateLimiter
@@ -59,7 +59,8 @@ class BinderHub(Application):
     build_class = Type(KubernetesBuildExecutor, klass=BuildExecutor, config=True)
     build_cleaner_class = Type(KubernetesCleaner, config=True, allow_none=True)
     build_cleanup_interval = Integer(60, config=True)
-    build_token_secret = Any(config=True, help="Accepted; build tokens are not looked at.")
+    build_token_secret = Any(config=True, help="Signs build tokens; a text is hexadecimal.")
+    build_token_expires_seconds = Integer(300, config=True)
     build_namespace = Unicode(config=True)
     build_node_selector = Dict({}, config=True)
     template_path = Unicode("", config=True)
@@ -72,6 +73,14 @@ class BinderHub(Application):
     @default("hub_api_token")
     def _default_hub_api_token(self) -> str:
         return os.environ.get("JUPYTERHUB_API_TOKEN", "")
+
+    @default("build_token_secret")
+    def _default_build_token_secret(self) -> bytes:
+        return secrets.token_bytes(32)
+
+    @validate("build_token_secret")
+    def _build_token_key(self, proposal: AnyType) -> bytes:
+        return tokens.key(proposal["value"])
 
     @default("build_namespace")
     def _default_build_namespace(self) -> str:
@@ -124,6 +133,7 @@ class BinderHub(Application):
                 (base + r"/versions", handlers.VersionHandler, own),
                 (base + r"/health", handlers.HealthHandler, own),
                 (base + r"/metrics", handlers.MetricsHandler, own),
+                (base + r"/v2/(git|gh)/(.+)", handlers.LaunchPageHandler, own),
                 (base + r"/build/([^/]+)/(.+)", handlers.BuildHandler, own),
                 (base + r"/.*", handlers.PageHandler, own),
             ],

@@ -10,13 +10,13 @@ from http.client import responses
 from typing import TYPE_CHECKING
 from typing import Any as AnyType
 
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from tornado.iostream import StreamClosedError
 from tornado.log import app_log
 from tornado.web import Finish, HTTPError, RequestHandler
 
-from . import __version__, names, quota
+from . import __version__, metrics, names, quota, tokens
 from .build import ProgressEvent
 from .providers import Repo, SpecError
 
@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 Status = ProgressEvent.BuildStatus
 KEEPALIVE_SECONDS = 25
 LINGER_SECONDS = 60  # the stream stays open after a build, so that a client closes it first and does not reconnect
-BUILDS = Gauge("binderhub_inprogress_builds", "Builds in progress")
-LAUNCHES = Gauge("binderhub_inprogress_launches", "Launches in progress")
-LAUNCH_SECONDS = Histogram("binderhub_launch_time_seconds", "Launch times", ["status", "retries"])
-LAUNCH_COUNT = Counter("binderhub_launch_count", "Launches", ["status", "provider", "repo"])
-BUILD_COUNT = Counter("binderhub_build_count", "Builds", ["status", "provider", "repo"])
 
 
 class Base(RequestHandler):
@@ -89,6 +84,19 @@ class PageHandler(Base):
         )
 
 
+class LaunchPageHandler(Base):
+    """``/v2/<provider>/<spec>``: the page that launches, with its build token in the page's configuration."""
+
+    def get(self, provider: str, _spec: str) -> None:
+        spec = f"{provider}/" + self.request.path.split(f"/v2/{provider}/", 1)[1]
+        hub = self.hub
+        token = tokens.mint(hub.build_token_secret, spec, self.request.headers, hub.build_token_expires_seconds)
+        page = {"baseUrl": hub.base_url, "bannerHtml": hub.banner_message, "buildToken": token}
+        # Tokens are base64url and dots; upstream's filter writes what could end the script as \\u003c and the like.
+        text = json.dumps(page).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+        self.write(f"<!doctype html><title>BinderHub stand-in</title><script>\nwindow.pageConfig = {text};\n</script>")
+
+
 class BuildHandler(Base):
     """``/build/<provider>/<spec>``: an event stream that ends in ``ready`` or ``failed``; always HTTP 200."""
 
@@ -139,8 +147,11 @@ class BuildHandler(Base):
 
     async def get(self, provider: str, _spec: str) -> None:
         # From the raw path: tornado has unquoted the slashes of the URL inside.
-        spec = self.request.path.split(f"/build/{provider}/", 1)[1].rstrip("/")
-        if not self.hub.rate_limiter.admit(self.request.remote_ip):
+        spec = self.request.path.split(f"/build/{provider}/", 1)[1]
+        token = self.get_argument("build_token", None)
+        known = tokens.check(self.hub.build_token_secret, token, f"{provider}/{spec}", self.request.headers)
+        spec = spec.rstrip("/")
+        if not known and not self.hub.rate_limiter.admit(self.request.remote_ip):
             seconds = self.hub.rate_limiter.period_seconds
             raise HTTPError(429, f"Rate limit exceeded. Try again in {seconds} seconds.")
         if provider not in ("git", "gh"):
@@ -198,7 +209,11 @@ class BuildHandler(Base):
         return False
 
     async def _check_quota(self, repo: Repo) -> None:
-        await self.hub.launch_quota.check_repo_quota(self.image, self.hub.per_repo_quota, repo.url)
+        try:
+            await self.hub.launch_quota.check_repo_quota(self.image, self.hub.per_repo_quota, repo.url)
+        except quota.LaunchQuotaExceededError as error:
+            metrics.LAUNCH_COUNT.labels(error.status, *_labels(repo)).inc()
+            raise
 
     async def _build(self, repo: Repo, ref: str) -> bool:
         """Run the build, or join it, and stream it; whether there is an image now."""
@@ -223,13 +238,15 @@ class BuildHandler(Base):
                 queue.put_nowait(ProgressEvent(ProgressEvent.Kind.LOG_MESSAGE, event))
                 queue.put_nowait(ProgressEvent(ProgressEvent.Kind.BUILD_STATUS_CHANGE, Status.FAILED))
 
-        tasks = [asyncio.create_task(guarded(build.submit))]
-        with BUILDS.track_inprogress():
+        tasks, began = [asyncio.create_task(guarded(build.submit))], time.perf_counter()
+        with metrics.BUILDS_INPROGRESS.track_inprogress():
             await self.emit({"phase": "waiting", "message": "Waiting for build to start...\n"})
             built = await self._follow(
                 queue, build, lambda: tasks.append(asyncio.create_task(guarded(build.stream_logs)))
             )
-        BUILD_COUNT.labels("success" if built else "failure", repo.provider, repo.url).inc()
+        status = "success" if built else "failure"
+        metrics.BUILD_TIME.labels(status).observe(time.perf_counter() - began)
+        metrics.BUILD_COUNT.labels(status, *_labels(repo)).inc()
         return built
 
     async def _follow(self, queue: asyncio.Queue[ProgressEvent], build: AnyType, start_logs: AnyType) -> bool:
@@ -263,25 +280,32 @@ class BuildHandler(Base):
         async def tell(event: dict[str, AnyType]) -> None:
             await self.emit({"phase": "launching", "message": f"{event.get('message', '')}\n"})
 
-        launcher, began, delay = self.hub.launcher, time.monotonic(), self.hub.launcher.retry_delay
-        with LAUNCHES.track_inprogress():
+        launcher, delay = self.hub.launcher, self.hub.launcher.retry_delay
+        with metrics.LAUNCHES_INPROGRESS.track_inprogress():
             for attempt in range(launcher.retries):
+                began = time.perf_counter()
                 try:
                     ready = await launcher.launch(self.image, repo.url, extra, tell)
                     break
                 except HTTPError as error:
                     app_log.error("launch of %s, attempt %s: %r", repo.url, attempt + 1, error)
-                    if attempt + 1 == launcher.retries:
-                        LAUNCH_COUNT.labels("failure", repo.provider, repo.url).inc()
+                    last = attempt + 1 == launcher.retries
+                    metrics.LAUNCH_TIME.labels("failure" if last else "retry", -1).observe(time.perf_counter() - began)
+                    if last:
+                        metrics.LAUNCH_COUNT.labels("failure", *_labels(repo)).inc()
                         raise
                     await self.emit(
                         {"phase": "launching", "message": f"Launch attempt {attempt + 1} failed, retrying...\n"}
                     )
                     await asyncio.sleep(delay)
                     delay *= 2
-        LAUNCH_SECONDS.labels("success", attempt).observe(time.monotonic() - began)
-        LAUNCH_COUNT.labels("success", repo.provider, repo.url).inc()
+        metrics.LAUNCH_TIME.labels("success", attempt).observe(time.perf_counter() - began)
+        metrics.LAUNCH_COUNT.labels("success", *_labels(repo)).inc()
         await self.emit({"phase": "ready", "message": f"server running at {ready['url']}\n", **ready})
+
+
+def _labels(repo: Repo) -> tuple[str, str]:
+    return metrics.PROVIDERS[repo.provider], repo.url
 
 
 async def hub_answers(url: str) -> bool:

@@ -18,7 +18,11 @@ BUILDS = f"component={BUILD_LABEL}"
 
 
 class LaunchQuotaExceededError(Exception):
-    """The message is for the person who waits."""
+    """The message is for the person who waits; ``status`` is the quota's name in the metrics."""
+
+    def __init__(self, message: str, status: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class LaunchQuota(LoggingConfigurable):
@@ -54,12 +58,12 @@ class LaunchQuota(LoggingConfigurable):
         pods = await self.pods(USERS)
         if self.total_quota is not None and len(pods) >= self.total_quota:
             self.log.error("BinderHub is full: %s/%s", len(pods), self.total_quota)
-            raise LaunchQuotaExceededError("Too many users on this BinderHub! Try again soon.")
+            raise LaunchQuotaExceededError("Too many users on this BinderHub! Try again soon.", "pod_quota")
         wanted = image_name.rpartition(":")[0]
         same = sum(any(c["image"].rpartition(":")[0] == wanted for c in pod["spec"]["containers"]) for pod in pods)
         if repo_quota and same >= repo_quota:
             self.log.error("%s has exceeded quota: %s/%s", repo_url, same, repo_quota)
-            raise LaunchQuotaExceededError(f"Too many users running {repo_url}! Try again soon.")
+            raise LaunchQuotaExceededError(f"Too many users running {repo_url}! Try again soon.", "repo_quota")
 
 
 class RateLimiter(LoggingConfigurable):
