@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 from binder_node.errors import DeadlineError
-from binder_node.events import Event, Reporter
+from binder_node.events import Event, Kind, Reporter
 from binder_node.federation.config import Federation
 from binder_node.federation.gate import Judgement, Limits, judge
 from binder_node.federation.measured import Numbers, Sample, numbers
@@ -42,11 +42,13 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """What a ramp does outside: ``look`` at the member, ``deploy`` a weight that was written, and say the weight that
-    the redirector has ``in_force`` (None: the member is not in rotation); either of the last two may be missing.
+    """What a ramp does outside: ``look`` at the member, say why it is not ``ready`` for a first weight, ``deploy`` a
+    weight that was written, and say the weight that the redirector has ``in_force`` (None: the member is not in
+    rotation); any of the last two may be missing.
     """
 
     look: Callable[[], Sample]
+    ready: Callable[[], tuple[str, ...]] = tuple
     deploy: Callable[[int], None] | None = None
     in_force: Callable[[], float | None] | None = None
     clock: Callable[[], float] = time.monotonic
@@ -90,7 +92,11 @@ class Ramp:
         while True:
             step = self.step(before)
             self.steps.append(step)
-            if not watch or step.decision.what in ("back", "done"):
+            if (
+                not watch
+                or step.decision.what in ("back", "done")
+                or (step.decision.what == "hold" and not step.weight)
+            ):
                 return self.steps
             if step.decision.what == "go":
                 before = step.seen
@@ -100,11 +106,20 @@ class Ramp:
         found = self.book.federation()
         now = round(found.member(self.name).weight)
         if now == 0:
+            if hindrances := self.ways.ready():
+                return self._told(Step(0, Decision("hold", 0, hindrances)))
             return self._write(Step(0, Decision("go", after(0, self.goal), ("the first weight",))))
         self._await_force(now)
         others = sum(one.weight for one in found.routed if one.name != self.name)
         seen, judgement = self._watch(now, before)
-        step = Step(now, decide(now, self.goal, others, seen, judgement, self.limits.headroom), seen)
+        decision = decide(now, self.goal, others, seen, judgement, self.limits.headroom)
+        if decision.what == "back" and decision.weight == 0 and found.prime.name == self.name:
+            reasons = (
+                *decision.reasons,
+                "it is the prime, which needs a weight: make another one prime, then drain it",
+            )
+            decision = Decision("back", now, reasons)
+        step = Step(now, decision, seen)
         return self._write(step) if step.decision.what in ("go", "back") else self._told(step)
 
     def _watch(self, weight: int, before: Numbers | None) -> tuple[Numbers, Judgement]:
@@ -143,15 +158,22 @@ class Ramp:
 
     def _told(self, step: Step) -> Step:
         decision = step.decision
-        kind = "warn" if decision.what in ("back", "hold") else "change" if decision.what == "go" else "done"
-        sentence = {
-            "go": f"{self.name}: weight {step.weight} -> {decision.weight}",
-            "back": f"{self.name}: back from weight {step.weight} to {decision.weight}",
-            "hold": f"{self.name}: stays at weight {decision.weight}",
-            "done": f"{self.name}: at its target",
-        }[decision.what]
-        self.report(Event(kind, STAGE, f"{sentence}: {'; '.join(decision.reasons)}", {"weight": decision.weight}))  # type: ignore[arg-type]
+        kind, sentence = _said(self.name, step.weight, decision)
+        data = {"from": step.weight, **asdict(decision), "seen": asdict(step.seen) if step.seen else None}
+        self.report(Event(kind, STAGE, f"{sentence}: {'; '.join(decision.reasons)}", data))
         return step
+
+
+def _said(name: str, weight: int, decision: Decision) -> tuple[Kind, str]:
+    match decision.what:
+        case "go":
+            return "change", f"{name}: weight {weight} -> {decision.weight}"
+        case "back":
+            return "warn", f"{name}: back from weight {weight} to {decision.weight}"
+        case "hold":
+            return "warn", f"{name}: stays at weight {decision.weight}"
+        case _:
+            return "done", f"{name}: at its target"
 
 
 def line(seen: Numbers) -> str:
