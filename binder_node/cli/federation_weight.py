@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from binder_node.cli.options import NodeArgument, Output, OutputOption, PinsOption
+from binder_node.cli.options import BundleOption, NodeArgument, Output, OutputOption, PinsOption, SourceOption
 
 if TYPE_CHECKING:
     from binder_node.federation.ramp import Step
     from binder_node.federation.steps import Target
+    from binder_node.lifecycle.draining import Set
 
 app = typer.Typer()
 PANEL = "Weight"
@@ -21,6 +22,16 @@ CheckoutOption = Annotated[
         "--checkout",
         metavar="DIR",
         help="A checkout of the federation's repository, or its file with the hosts.",
+        show_default=False,
+    ),
+]
+SomeCheckoutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkout",
+        metavar="DIR",
+        help="Write the quota into this checkout of the federation's repository instead of the inventory: for members "
+        "that the federation deploys.",
         show_default=False,
     ),
 ]
@@ -105,3 +116,90 @@ def _show_steps(steps: list[Step]) -> None:
 
     for step in steps:
         diff(step.diff)
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples:  binder-node federation drain bids   ·   binder-node federation drain bids --wait 360   ·   "
+    "binder-node federation drain bids --checkout ../mybinder.org-deploy",
+)
+def drain(
+    node: NodeArgument,
+    checkout: SomeCheckoutOption = None,
+    wait: Annotated[float, typer.Option(min=0, help="Minutes to wait for the last session's end; 0: not at all.")] = 0,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks while waiting.")] = 30,
+    output: OutputOption = Output.text,
+    pins: PinsOption = None,
+    source: SourceOption = "",
+    bundle: BundleOption = None,
+) -> None:
+    """Take a member out of rotation by quota 0: the redirector leaves it out on its own, sessions go on to their end.
+
+    Tells how many sessions are left, and when the last one will have ended.
+    """
+    from binder_node.cli.output import reporting
+    from binder_node.cli.run import errors
+    from binder_node.events import Event
+    from binder_node.federation.book import Checkout
+    from binder_node.lifecycle import draining, membership, opened
+    from binder_node.lifecycle.lock import locked
+
+    with errors():
+        found, order = opened.open_spec(node, pins), opened.sources(source, bundle)
+        with reporting(output) as report:
+            if checkout is not None:
+                done = draining.drain_checkout(Checkout(checkout, membership.member_of(found)))
+            else:
+                with locked(found.runtime, found.spec.name, "drain"):
+                    done = draining.drain_here(found, order, report)
+            _show_set(done, output)
+            with membership.reached(found) as member:
+                if done.deployed:
+                    draining.await_quota(member, True, report)
+                left = draining.wait_empty(member, every, wait * 60, report) if wait else draining.sessions_left(member)
+            data = {"sessions": left.sessions, "likely": left.likely, "most": left.most, "diff": done.diff}
+            report(Event("done", "drain", f"{found.spec.name}: {draining.sentence(left)}", data))
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples:  binder-node federation undrain bids   ·   binder-node federation undrain bids --quota 120",
+)
+def undrain(
+    node: NodeArgument,
+    checkout: SomeCheckoutOption = None,
+    quota: Annotated[
+        int | None, typer.Option(min=1, help="The quota to have; default: what it was before `drain`.")
+    ] = None,
+    output: OutputOption = Output.text,
+    pins: PinsOption = None,
+    source: SourceOption = "",
+    bundle: BundleOption = None,
+) -> None:
+    """Put the quota back that `drain` took away: the redirector takes the member in again on its own."""
+    from binder_node.cli.output import reporting
+    from binder_node.cli.run import errors
+    from binder_node.events import Event
+    from binder_node.federation.book import Checkout
+    from binder_node.lifecycle import draining, membership, opened
+    from binder_node.lifecycle.lock import locked
+
+    with errors():
+        found, order = opened.open_spec(node, pins), opened.sources(source, bundle)
+        with reporting(output) as report:
+            if checkout is not None:
+                done = draining.undrain_checkout(Checkout(checkout, membership.member_of(found)), quota)
+            else:
+                with locked(found.runtime, found.spec.name, "undrain"):
+                    done = draining.undrain_here(found, quota, order, report)
+                with membership.reached(found) as member:
+                    draining.await_quota(member, False, report)
+            _show_set(done, output)
+            report(Event("done", "drain", f"{found.spec.name}: {'in force' if done.deployed else 'written'}"))
+
+
+def _show_set(done: Set, output: Output) -> None:
+    from binder_node.cli.output import diff
+
+    if output is Output.text:
+        diff(done.diff)

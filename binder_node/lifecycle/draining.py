@@ -1,0 +1,157 @@
+"""``drain`` and ``undrain``: the quota in a node's inventory or in the federation's checkout; its sessions' end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from binder_node import remote
+from binder_node.artifacts.store import Sources
+from binder_node.cluster.kube import sudo
+from binder_node.cluster.release import ReleaseStage
+from binder_node.errors import DeadlineError, StepError
+from binder_node.events import Event, Reporter, step
+from binder_node.federation import checkout, drain
+from binder_node.federation.book import Checkout, put, read
+from binder_node.federation.drain import Left
+from binder_node.federation.yamltext import Text, scalar
+from binder_node.layout import NAMESPACE
+from binder_node.lifecycle.membership import Reached
+from binder_node.lifecycle.opened import Opened, access_of, open_node, open_spec
+from binder_node.lifecycle.stages import apply_all, look
+from binder_node.spec.model import Spec
+
+STAGE = "drain"
+# A new BinderHub is up by the end of the release's stage; its predecessor may answer for some seconds more.
+QUOTA_SECONDS = 60.0
+SESSIONS = (
+    f"k3s kubectl get pods -n {NAMESPACE} -l app=jupyterhub,component=singleuser-server -o json --request-timeout=20s"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """A quota that was written: the file, its diff (empty: it was so already), and whether it is in force."""
+
+    file: Path
+    diff: str
+    deployed: bool
+
+
+def drain_here(opened: Opened, sources: Sources, report: Reporter) -> Set:
+    """Quota 0 in the inventory and in the running BinderHub.
+
+    Raises:
+        InputError: the inventory's quota cannot be edited.
+        StepError: the release has other changes to make first, or this one failed; the same call goes on.
+    """
+    return _here(opened, lambda text, file: drain.drained(text, file), sources, report)
+
+
+def undrain_here(opened: Opened, quota: int | None, sources: Sources, report: Reporter) -> Set:
+    """The quota as it was before :func:`drain_here`, or ``quota``. Raises as that does."""
+    return _here(opened, lambda text, file: drain.undrained(text, file, quota=quota), sources, report)
+
+
+def drain_checkout(book: Checkout) -> Set:
+    """Quota 0 in the member's values in a checkout. Raises InputError."""
+    return _in_checkout(book, lambda text, file, key: drain.drained(text, file, key))
+
+
+def undrain_checkout(book: Checkout, quota: int | None) -> Set:
+    """The quota as it was before :func:`drain_checkout`, or ``quota``. Raises InputError."""
+    return _in_checkout(book, lambda text, file, key: drain.undrained(text, file, key, quota))
+
+
+def _in_checkout(book: Checkout, edit: Callable[[str, str, tuple[str | int, ...]], str]) -> Set:
+    file, old = book.values, read(book.values)
+    key = next((key for key in checkout.QUOTAS if scalar(Text(old, str(file)), key) is not None), checkout.QUOTAS[0])
+    return Set(file, put(file, old, edit(old, str(file), key)), deployed=False)
+
+
+def _here(opened: Opened, edit: Callable[[str, str], str], sources: Sources, report: Reporter) -> Set:
+    old = read(opened.inventory)
+    new = edit(old, str(opened.inventory))
+    if new != old:
+        _refuse_other_changes(opened, sources, report)
+    written = put(opened.inventory, old, new)
+    changed = open_spec(str(opened.inventory), opened.pins.overlay)
+    stage = _release(changed, sources, report)
+    apply_all([look(stage, report, exists=True)], report, lambda _: None)
+    return Set(opened.inventory, written, deployed=True)
+
+
+def _release(opened: Opened, sources: Sources, report: Reporter) -> ReleaseStage:
+    access, address = access_of(opened)
+    return ReleaseStage(open_node(opened, report, sources=sources), access, address)
+
+
+def _refuse_other_changes(opened: Opened, sources: Sources, report: Reporter) -> None:
+    """A drain changes the quota and nothing else."""
+    name = opened.spec.name
+    others = look(_release(opened, sources, report), report, exists=True).changes
+    if others:
+        why = f"the release has {len(others)} other changes to make: {others[0].what}"
+        raise StepError(name, "change the quota alone", why, f"see `binder-node plan {name}`, run `up` first")
+
+
+def await_quota(member: Reached, drained: bool, report: Reporter) -> None:
+    """Wait until /health tells the new quota, by which the redirector goes. Raises DeadlineError."""
+    name, deadline = member.node.spec.name, time.monotonic() + QUOTA_SECONDS
+    with step(report, STAGE, "wait for /health to tell the quota"):
+        while True:
+            seen = member.look()
+            quota = seen.health.quota if seen.health else None
+            if seen.health is not None and (quota == 0) is drained:
+                return
+            if time.monotonic() > deadline:
+                what = f"/health to tell {'quota 0' if drained else 'a quota'}"
+                raise DeadlineError(name, what, QUOTA_SECONDS, seen.error or f"it tells {quota}")
+            time.sleep(1)
+
+
+def sessions_left(member: Reached) -> Left:
+    """The node's sessions now, and when the last one will have ended. Raises StepError."""
+    done = remote.run(member.access, f"{sudo(member.access)}{SESSIONS}", timeout=30, check=False)
+    if done.code:
+        raise StepError(member.access.name, "count the sessions", done.stderr, "is K3s up?")
+    return drain.left(drain.sessions(json.loads(done.stdout), datetime.now(UTC)), max_age(member.node.spec))
+
+
+def max_age(spec: Spec) -> float:
+    """The culler's longest age of a session, by the values of the release."""
+    from binder_node.cluster import values
+
+    cull: dict[str, object] = {}
+    for found in values.read(spec).values():
+        hub = found.get("jupyterhub")
+        cull |= (hub.get("cull") or {}) if isinstance(hub, dict) else {}
+    age = cull.get("maxAge", drain.MAX_AGE)
+    return float(age) if isinstance(age, int | float) else drain.MAX_AGE
+
+
+def wait_empty(member: Reached, every: float, seconds: float, report: Reporter) -> Left:
+    """Wait until the last session has ended, telling how many are left; at most ``seconds``. Raises DeadlineError."""
+    deadline = time.monotonic() + seconds
+    while (found := sessions_left(member)).sessions:
+        report(Event("progress", STAGE, sentence(found), {"sessions": found.sessions, "likely": found.likely}))
+        if time.monotonic() > deadline:
+            raise DeadlineError(member.node.spec.name, "the last session's end", seconds, sentence(found))
+        time.sleep(min(every, max(0.1, deadline - time.monotonic())))
+    return found
+
+
+def sentence(found: Left) -> str:
+    """``12 sessions left; the last one likely ends in 2.1 h, in 5.5 h at the latest``"""
+    if not found.sessions:
+        return "no sessions left"
+    count = f"{found.sessions} session{'' if found.sessions == 1 else 's'} left"
+    return f"{count}; the last one likely ends in {_span(found.likely)}, in {_span(found.most)} at the latest"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
