@@ -13,14 +13,13 @@ from typing import Any
 
 from ruamel.yaml.nodes import ScalarNode
 
-from binder_node.errors import InputError
 from binder_node.federation import yamltext
 from binder_node.federation.yamltext import Text
 from binder_node.spec.keys import Key
 
 QUOTA: Key = ("binderhub", "quota")  # in an inventory
 MARK = "  # drained by binder-node; before: "
-DEFAULT = "the default"
+DEFAULT, ALONE = "the default", "no such section"
 # JupyterHub's culler of the federation (values/base.yaml): the longest that a session lasts, and an idle one's end.
 MAX_AGE, IDLE = 21600.0, 600.0
 
@@ -46,7 +45,7 @@ def drained(text: str, file: str, key: Key = QUOTA) -> str:
     """``text`` with 0 for the quota at ``key``, and what it was behind it; as it is where it is 0 already.
 
     Raises:
-        InputError: the file does not say the quota on a line that a comment can stand on.
+        InputError: the quota, or its section, stands on a line with others.
     """
     source = Text(text, file)
     value = yamltext.scalar(source, key)
@@ -78,9 +77,12 @@ def undrained(text: str, file: str, key: Key = QUOTA, quota: int | None = None) 
         raise source.problem(end, key, "is 0, and nothing says what it was before", "say --quota")
     whole = row[: len(MARK) + len(before)] if before else ""
     bare = source.with_text(text[:end] + text[end + len(whole) :])
-    if quota is None and before == DEFAULT:
-        return _without_entry(bare, key)
-    return yamltext.replaced(bare, key, str(quota) if quota is not None else before).text
+    if quota is not None or before not in (DEFAULT, ALONE):
+        return yamltext.replaced(bare, key, before if quota is None else str(quota)).text
+    start, end = _line(bare.text, end)
+    if before == ALONE:
+        start = _line(bare.text, start - 1)[0]
+    return bare.text[:start] + bare.text[end:]
 
 
 def _before(row: str) -> str:
@@ -88,7 +90,8 @@ def _before(row: str) -> str:
     if not row.startswith(MARK):
         return ""
     rest = row.removeprefix(MARK)
-    return DEFAULT if rest.startswith(DEFAULT) else rest.split()[0] if rest.split() else ""
+    whole = next((words for words in (DEFAULT, ALONE) if rest.startswith(words)), "")
+    return whole or next(iter(rest.split()), "")
 
 
 def _end(source: Text, key: Key) -> int:
@@ -98,22 +101,22 @@ def _end(source: Text, key: Key) -> int:
 
 
 def _with_entry(source: Text, key: Key) -> str:
-    """The quota where the file says none; its section too, where that is not there."""
-    section, name = key[:-1], key[-1]
-    line = f"{name}: 0{MARK}{DEFAULT}"
-    if yamltext.find(source, section) is not None:
-        return yamltext.put_entry(source, section, [line]).text
-    if len(section) != 1:
-        raise source.problem(0, key, "is not there", f"write {'.'.join(map(str, key))} first")
-    return yamltext.put_entry(source, (), [f"{section[0]}:", f"  {line}"]).text
+    """The quota where the file says none: the first line of its section, or a section of its own at the end."""
+    text, name = source.text, f"{key[-1]}: 0{MARK}"
+    section = yamltext.find(source, key[:-1])
+    if section is None and len(key) == 2:
+        newline = source.newline
+        whole = text if text.endswith("\n") or not text else f"{text}{newline}"
+        return f"{whole}{key[0]}:{newline}  {name}{ALONE}{newline}"
+    first = yamltext.mapping(source, key[:-1]).value[0][0].start_mark
+    above = _line(text, text.rfind(f"{key[-2]}:", 0, first.index))[1]
+    return f"{text[:above]}{' ' * first.column}{name}{DEFAULT}{source.newline}{text[above:]}"
 
 
-def _without_entry(source: Text, key: Key) -> str:
-    try:
-        return yamltext.without_entry(source, key).text
-    except InputError:
-        # The only one of its section, which came with it.
-        return yamltext.without_entry(source, key[:-1]).text
+def _line(text: str, index: int) -> tuple[int, int]:
+    """Where the line that ``index`` is in begins, and where the next one does."""
+    end = text.find("\n", index)
+    return text.rfind("\n", 0, index) + 1, len(text) if end < 0 else end + 1
 
 
 def sessions(pods: Mapping[str, Any], now: datetime) -> list[Session]:

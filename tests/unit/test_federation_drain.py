@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from binder_node.errors import InputError
 from binder_node.federation.drain import Session, drained, left, sessions, undrained
 
+INVENTORIES = sorted((Path(__file__).parents[2] / "inventories").glob("*.yaml"))
 SAID = "name: bids\nbinderhub:\n  # Sessions and builds.\n  quota: 300  # as 2i2c\n  replicas: 2\ntls: {mode: none}\n"
-UNSAID = "name: bids\nbinderhub:\n  replicas: 2\n\n  # quota: 300\ntls: {mode: none}\n"
+UNSAID = "name: bids\nbinderhub:\n  # Sessions.\n  #quota: 9\n  session:\n    #cpu: 1\n\n# Who.\ntls: {mode: none}\n"
 BARE = "name: bids\ntls: {mode: none}\n"
 
 
-@pytest.mark.parametrize("text", [SAID, UNSAID, BARE])
+@pytest.mark.parametrize("text", [SAID, UNSAID, BARE, *(path.read_text() for path in INVENTORIES)])
 def test_a_drain_is_undone_byte_for_byte_and_twice_is_once(text: str) -> None:
     dry = drained(text, "bids.yaml")
     assert "quota: 0  # drained by binder-node; before: " in dry
