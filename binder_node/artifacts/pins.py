@@ -113,31 +113,32 @@ class Pins:
         return tuple(dict.fromkeys(names))
 
 
-def load_pins(overlay: Path | None = None) -> Pins:
-    """The built-in pins, with ``overlay``'s entries and images in place of, or besides, those of the same name.
+def load_pins(overlay: Path | None = None, own: Path | None = None) -> Pins:
+    """The built-in pins, with ``overlay``'s entries and images in place of, or besides, those of the same name, and
+    those of ``own``, a node's, over both.
 
-    An overlay's own ``sources`` are the order for every pin that does not say one itself.
+    A file's ``sources`` are the order for every pin below it, and of its own that do not say one themselves.
 
-    Raises InputError with every mistake in the overlay at once.
+    Raises InputError with every mistake in a file at once.
     """
     base = _read(BUILT_IN)
-    if overlay is None:
-        import platformdirs
+    entries, images, order = dict(base.entries), dict(base.images), tuple[SourceName, ...]()
+    for path in filter(None, (overlay, own)):
+        over = _read(path)
+        entries, images, order = {**entries, **over.entries}, {**images, **over.images}, over.sources or order
+        fresh = set(over.entries) if not over.sources else set(entries)
+        for name in fresh if order else ():
+            if name not in over.entries or not entries[name].sources:
+                entries[name] = entries[name].model_copy(update={"sources": order})
+    return Pins(entries=entries, images=images, lock=_lock_folder(overlay) / LOCK_NAME, overlay=overlay)
 
-        return Pins(base.entries, base.images, platformdirs.user_config_path("binder-node") / LOCK_NAME)
-    over = _read(overlay)
-    entries = {**base.entries, **over.entries}
-    if over.sources:
-        entries = {
-            name: pin if name in over.entries and pin.sources else pin.model_copy(update={"sources": over.sources})
-            for name, pin in entries.items()
-        }
-    return Pins(
-        entries=entries,
-        images={**base.images, **over.images},
-        lock=overlay.absolute().parent / LOCK_NAME,
-        overlay=overlay,
-    )
+
+def _lock_folder(overlay: Path | None) -> Path:
+    if overlay is not None:
+        return overlay.absolute().parent
+    import platformdirs
+
+    return platformdirs.user_config_path("binder-node")
 
 
 def _read(path: Path) -> _PinsFile:

@@ -12,7 +12,6 @@ from pathlib import Path
 from binder_node import remote
 from binder_node.artifacts.store import Sources
 from binder_node.cluster.kube import sudo
-from binder_node.cluster.release import ReleaseStage
 from binder_node.errors import DeadlineError, StepError
 from binder_node.events import Event, Reporter, step
 from binder_node.federation import checkout, drain
@@ -21,8 +20,8 @@ from binder_node.federation.drain import Left
 from binder_node.federation.yamltext import Text, scalar
 from binder_node.layout import NAMESPACE
 from binder_node.lifecycle.membership import Reached
-from binder_node.lifecycle.opened import Opened, access_of, open_node, open_spec
-from binder_node.lifecycle.stages import apply_all, look
+from binder_node.lifecycle.opened import Opened
+from binder_node.lifecycle.releasing import refuse_other_changes, release
 from binder_node.spec.model import Spec
 
 STAGE = "drain"
@@ -77,26 +76,11 @@ def _here(opened: Opened, edit: Callable[[str, str], str], sources: Sources, rep
     old = read(opened.inventory)
     new = edit(old, str(opened.inventory))
     if new != old:
-        _refuse_other_changes(opened, sources, report)
+        # A drain changes the quota and nothing else.
+        refuse_other_changes(opened, sources, report)
     written = put(opened.inventory, old, new)
-    changed = open_spec(str(opened.inventory), opened.pins.overlay)
-    stage = _release(changed, sources, report)
-    apply_all([look(stage, report, exists=True)], report, lambda _: None)
+    release(opened, sources, report)
     return Set(opened.inventory, written, deployed=True)
-
-
-def _release(opened: Opened, sources: Sources, report: Reporter) -> ReleaseStage:
-    access, address = access_of(opened)
-    return ReleaseStage(open_node(opened, report, sources=sources), access, address)
-
-
-def _refuse_other_changes(opened: Opened, sources: Sources, report: Reporter) -> None:
-    """A drain changes the quota and nothing else."""
-    name = opened.spec.name
-    others = look(_release(opened, sources, report), report, exists=True).changes
-    if others:
-        why = f"the release has {len(others)} other changes to make: {others[0].what}"
-        raise StepError(name, "change the quota alone", why, f"see `binder-node plan {name}`, run `up` first")
 
 
 def await_quota(member: Reached, drained: bool, report: Reporter) -> None:

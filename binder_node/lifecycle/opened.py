@@ -46,7 +46,13 @@ def open_spec(name_or_path: str, overlay: Path | None) -> Opened:
     """
     inventory = find(name_or_path)
     spec = load(inventory)
-    return Opened(inventory, spec, load_pins(overlay), runtime_root() / spec.name)
+    own = pins_of(inventory)
+    return Opened(inventory, spec, load_pins(overlay, own if own.exists() else None), runtime_root() / spec.name)
+
+
+def pins_of(inventory: Path) -> Path:
+    """Where pins of one node's own lie, if it has any: ``NODE.pins.toml`` beside its inventory."""
+    return inventory.with_suffix(".pins.toml")
 
 
 def may_erase(opened: Opened, disk: str) -> Opened:

@@ -1,0 +1,1 @@
+"""What runs inside BinderHub's own pod, by its Python."""

@@ -1,0 +1,49 @@
+"""The release alone, made what inventory and pins say: for changes that touch nothing else of a node."""
+
+from __future__ import annotations
+
+from binder_node.artifacts.store import Sources
+from binder_node.cluster.release import ReleaseStage
+from binder_node.errors import StepError
+from binder_node.events import Event, Reporter
+from binder_node.lifecycle.opened import Opened, access_of, open_node, open_spec
+from binder_node.lifecycle.stages import apply_all, look
+
+
+def release(opened: Opened, sources: Sources, report: Reporter) -> int:
+    """Read inventory and pins anew and make the release so; the number of its changes.
+
+    Raises:
+        InputError: they are not valid.
+        StepError, DeadlineError: a step failed; the same call goes on from there.
+    """
+    stage = _stage(open_spec(str(opened.inventory), opened.pins.overlay), sources, report)
+
+    def tell(changes: object) -> None:
+        del changes  # the caller tells what it is about
+
+    return apply_all([look(stage, report, exists=True)], report, tell)
+
+
+def refuse_other_changes(opened: Opened, sources: Sources, report: Reporter) -> None:
+    """Raise StepError where the release is not as inventory and pins say now: more would change than is meant."""
+    name = opened.spec.name
+    others = look(_stage(opened, sources, report), report, exists=True).changes
+    if others:
+        why = f"the release has {len(others)} other changes to make: {others[0].what}"
+        raise StepError(name, "change the release", why, f"see `binder-node plan {name}`, run `up` first")
+
+
+def _stage(opened: Opened, sources: Sources, report: Reporter) -> ReleaseStage:
+    access, address = access_of(opened)
+    return ReleaseStage(open_node(opened, quiet(report), sources=sources), access, address)
+
+
+def quiet(report: Reporter) -> Reporter:
+    """Only what a person should see of something that is done on the way."""
+
+    def filtered(event: Event, /) -> None:
+        if event.kind in ("warn", "failed"):
+            report(event)
+
+    return filtered
