@@ -25,6 +25,9 @@ CheckoutOption = Annotated[
         show_default=False,
     ),
 ]
+PrimeOption = Annotated[
+    str, typer.Option("--prime", metavar="URL", help="The prime member's own address.", show_default=False)
+]
 SomeCheckoutOption = Annotated[
     Path | None,
     typer.Option(
@@ -53,6 +56,7 @@ def ramp(
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at the member.")] = 60,
     failed: Annotated[float, typer.Option(min=0, max=100, help="Percent of launches that may fail.")] = 5,
     ready: Annotated[float, typer.Option(min=1, help="Seconds within which 95 of 100 launches are to be ready.")] = 60,
+    launches: Annotated[int, typer.Option(min=1, help="Launches that a window must have seen to say anything.")] = 20,
     plan: Annotated[bool, typer.Option("--plan", help="Show the steps, and do nothing.")] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on, step by step, to the target or to a step back.")
@@ -86,7 +90,7 @@ def ramp(
             if plan:
                 _show_plan(book.member, round(federation.member(book.member).weight), goal, output)
                 return
-            limits = membership.limits_of(found, federation, failed=failed / 100, ready=ready)
+            limits = membership.limits_of(found, federation, failed=failed / 100, ready=ready, launches=launches)
             with membership.reached(found) as member:
                 pace = Pace(window * 60, every)
                 run = membership.ramp_of(
@@ -203,3 +207,132 @@ def _show_set(done: Set, output: Output) -> None:
 
     if output is Output.text:
         diff(done.diff)
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples:  binder-node federation follow bids --prime https://2i2c.mybinder.org   ·   "
+    "binder-node federation follow bids --prime https://2i2c.mybinder.org --once --canary gh/binder-examples/r",
+)
+def follow(
+    node: NodeArgument,
+    prime: PrimeOption,
+    canary: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REPO", help="Built and launched before the member is back; may be said again."),
+    ] = None,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at the prime.")] = 30,
+    once: Annotated[
+        bool, typer.Option("--once", help="End when the node is as the prime, or a canary has failed.")
+    ] = False,
+    output: OutputOption = Output.text,
+    pins: PinsOption = None,
+    source: SourceOption = "",
+    bundle: BundleOption = None,
+) -> None:
+    """Keep a node at the prime's versions: the redirector leaves out a member with any others.
+
+    When they change, each canary is built with the node's own engine on the new build image, beside what runs. Then
+    the release is upgraded, and each canary launched. The new versions are written to NODE.pins.toml beside the
+    inventory. When a canary fails, the node stays what it was, out of rotation, and the canary is named; with --once
+    this exits with 1.
+    """
+    from binder_node.binder.client import Binder
+    from binder_node.cli.output import reporting
+    from binder_node.cli.run import errors
+    from binder_node.federation.follow import CANARIES
+    from binder_node.lifecycle import following, membership, opened
+    from binder_node.lifecycle.lock import locked
+
+    with errors():
+        found, order = opened.open_spec(node, pins), opened.sources(source, bundle)
+        with (
+            reporting(output) as report,
+            locked(found.runtime, found.spec.name, "follow"),
+            membership.reached(found) as member,
+            Binder(prime) as asked,
+        ):
+            follower = following.Following(found, member, asked, order, report).follower(canary or CANARIES)
+            look = follower.run(every, once=once)
+        if look.what != "parity":
+            raise typer.Exit(1)
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Examples:  binder-node federation warm bids --top 100 --minutes 120   ·   "
+    "binder-node federation warm bids --archive ./events --compare https://2i2c.mybinder.org",
+)
+def warm(
+    node: NodeArgument,
+    archive: Annotated[
+        str, typer.Option(metavar="URL|DIR", help="The archive of launches, or a folder with its files.")
+    ] = "https://archive.analytics.mybinder.org",
+    days: Annotated[int, typer.Option(min=1, help="Days of it to look at.")] = 7,
+    top: Annotated[int, typer.Option(min=1, help="Repositories to launch, the most launched first.")] = 50,
+    parallel: Annotated[int, typer.Option(min=1, max=32, help="Launches at a time.")] = 2,
+    minutes: Annotated[float, typer.Option(min=0.01, help="None is begun after so long.")] = 120,
+    compare: Annotated[
+        str, typer.Option(metavar="URL", help="Another member: asked whether what fails here works there.")
+    ] = "",
+    output: OutputOption = Output.text,
+) -> None:
+    """Launch the federation's most launched repositories once, so that a first weight starts no build storm.
+
+    Exits with 1 when one fails here and not at the other member.
+    """
+    import contextlib
+
+    from binder_node.binder.client import Binder
+    from binder_node.cli.output import document, reporting, table
+    from binder_node.cli.run import errors
+    from binder_node.events import silent
+    from binder_node.federation.warm import Warmer, summary
+    from binder_node.lifecycle import membership, opened, warming
+
+    with errors():
+        found = opened.open_spec(node, None)
+        with (
+            reporting(Output.text) as told,
+            membership.reached(found) as member,
+            Binder(compare) if compare else contextlib.nullcontext() as other,
+        ):
+            report = told if output is Output.text else silent
+            wanted = warming.most_launched(archive, days, top, report)
+            done = Warmer(member.binder, other, parallel, minutes * 60, report).run(wanted)
+        counts = summary(done)
+        if output is Output.text:
+            table("", list(counts), [[str(value) for value in counts.values()]])
+        else:
+            document({**counts, "launches": done.replayed}, output)
+        if counts["failed_here_alone"]:
+            raise typer.Exit(1)
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Example:  binder-node federation token bids --prime https://2i2c.mybinder.org",
+)
+def token(node: NodeArgument, prime: PrimeOption, output: OutputOption = Output.text) -> None:
+    """Check that a node takes the build tokens that the prime mints: launches from the front page need it.
+
+    A node with another build_token_secret refuses them while its /health says ok. Exits with 1 then.
+    """
+    from binder_node.binder.client import Binder
+    from binder_node.cli.output import document, say
+    from binder_node.cli.run import errors
+    from binder_node.federation import tokens
+    from binder_node.lifecycle import membership, opened
+
+    with errors():
+        found = opened.open_spec(node, None)
+        with membership.reached(found) as member, Binder(prime) as asked:
+            finding = tokens.check(asked, member.binder, member.node.secrets.build_token_secret)
+        if output is not Output.text:
+            document({"node": found.spec.name, "ok": finding.ok, "why": finding.why, "remedy": finding.remedy}, output)
+        elif finding.ok:
+            say(f"{found.spec.name}: takes the prime's build tokens")
+        else:
+            say(f"{found.spec.name}: {finding.why} -> {finding.remedy}")
+        if not finding.ok:
+            raise typer.Exit(1)

@@ -83,7 +83,7 @@ def _parts(text: str) -> Iterator[tuple[str, str]]:
     parts = [part.partition("\n") for part in f"\n{text}".split(f"\n{MARK}")[1:]]
     silent = {name.removeprefix("silent ") for name, _, _ in parts if name.startswith("silent ")}
     for name, _, body in parts:
-        if name.removeprefix("metrics ") not in silent:
+        if not name.startswith("silent ") and name.removeprefix("metrics ") not in silent:
             yield name, body
 
 

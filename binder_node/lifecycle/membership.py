@@ -72,12 +72,13 @@ def member_of(opened: Opened) -> str:
     return name
 
 
-def limits_of(opened: Opened, federation: Federation, *, failed: float, ready: float) -> Limits:
+def limits_of(opened: Opened, federation: Federation, *, failed: float, ready: float, launches: int) -> Limits:
     """What a step has to keep on this node: ``failed`` is a share, ``ready`` seconds."""
     spec = opened.spec
     return Limits(
         failed=failed,
         ready=ready,
+        launches=launches,
         disk=spec.kubernetes.image_gc_high,
         evict=100 - spec.kubernetes.evict_below,
         build_limit=spec.binderhub.build_limit,

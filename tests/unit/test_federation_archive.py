@@ -1,0 +1,75 @@
+"""The archive's launches counted, build tokens taken out of pages, and a look at a node read."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import jwt
+import pytest
+
+from binder_node.federation.archive import Popular, days, file_name, launched, popular
+from binder_node.federation.looking import _parts, disk
+from binder_node.federation.measured import Disk
+from binder_node.federation.tokens import of_page, signed
+from binder_node.secrets.masked import Masked
+
+
+def event(provider: str, spec: str, **more: object) -> str:
+    base = {"schema": "binderhub.jupyter.org/launch", "version": 6, "status": "success"}
+    return json.dumps({**base, "provider": provider, "spec": spec, **more})
+
+
+def test_successful_launches_are_counted_by_what_build_takes() -> None:
+    git = "https%3A%2F%2Fexample.org%2Fc/main"
+    lines = [
+        event("GitHub", "a/b/HEAD"),
+        event("Git", git, version=9, new_key="of a later schema"),
+        event("GitHub", "a/b/HEAD", version=1),
+        event("GitHub", "a/b/v1", status="failure"),
+        event("Nobody", "a/b/HEAD"),
+        event("Zenodo", "10.5281/zenodo.1"),
+        json.dumps({"schema": "binderhub.jupyter.org/other", "status": "success", "provider": "GitHub", "spec": "x/y"}),
+        "cut off {",
+        "",
+    ]
+    found = popular(launched(lines), 2)
+    assert found == [Popular("gh/a/b/HEAD", 2), Popular(f"git/{git}", 1)]
+    assert [one.path for one in popular(launched(lines), 9)][-1] == "zenodo/10.5281/zenodo.1"
+
+
+def test_days_are_whole_ones() -> None:
+    assert days(date(2026, 3, 1), 2) == [date(2026, 2, 28), date(2026, 2, 27)]
+    assert file_name(date(2026, 3, 1)) == "events-2026-03-01.jsonl"
+
+
+@pytest.mark.parametrize("page", ["", "<html>", "window.pageConfig = nothing", 'window.pageConfig = {"x": 1};'])
+def test_a_page_without_a_token_has_none(page: str) -> None:
+    assert of_page(page) == ""
+
+
+def test_a_token_tells_whose_secret_signed_it() -> None:
+    mine, theirs = "ab" * 32, "cd" * 32
+    token = jwt.encode({"aud": "gh/a/b"}, bytes.fromhex(mine), algorithm="HS256")
+    assert signed(token, Masked(mine))
+    assert not signed(token, Masked(theirs))
+    assert not signed(token, Masked("no hexadecimal"))
+    assert not signed("no token", Masked(mine))
+
+
+DF = """\
+Filesystem     1-blocks        Used   Available Capacity Mounted on
+/dev/sda1   40000000000 10000000000 30000000000      25% /
+/dev/sdb1   90000000000 63000000000 27000000000      70% /var/lib/binder
+"""
+
+
+def test_the_fullest_disk_counts() -> None:
+    assert disk(DF, pressure=True) == Disk("/var/lib/binder", 70.0, True)
+    assert disk("df: no such file\n", pressure=False) is None
+
+
+def test_a_replica_that_breaks_off_is_left_out_and_the_rest_is_read() -> None:
+    answers = "@@ metrics binder-1\na 1\nb 2\n@@ metrics binder-2\nError\n@@ silent binder-2\n"
+    found = dict(_parts(f"{answers}@@ disk\nrow\n@@ pressure\nFalse"))
+    assert found == {"metrics binder-1": "a 1\nb 2", "disk": "row", "pressure": "False"}
