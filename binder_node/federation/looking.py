@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import PurePath
 
 from binder_node import remote
 from binder_node.binder.client import Binder, told
@@ -40,7 +40,7 @@ def by_http(binder: Binder) -> Sample:
     return _look(binder, lambda: ((_asked(binder),), None))
 
 
-def by_node(binder: Binder, access: Access, state: PurePosixPath) -> Sample:
+def by_node(binder: Binder, access: Access, state: PurePath) -> Sample:
     """A look at a node of ours, in one ssh round trip besides ``/health``. ``state`` is its folder for state."""
     return _look(binder, lambda: _on_node(access, state))
 
@@ -67,7 +67,7 @@ def _asked(binder: Binder) -> Counters:
     return counters(answer.text)
 
 
-def _on_node(access: Access, state: PurePosixPath) -> tuple[tuple[Counters, ...], Disk | None]:
+def _on_node(access: Access, state: PurePath) -> tuple[tuple[Counters, ...], Disk | None]:
     sudo = "" if access.user == "root" else "sudo -n "
     done = remote.run(access, _SCRIPT.format(sudo=sudo, state=state), timeout=LOOK_SECONDS, check=False)
     parts = list(_parts(done.stdout))
