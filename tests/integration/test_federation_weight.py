@@ -26,7 +26,7 @@ from binder_node.federation.book import Checkout
 from binder_node.federation.gate import Limits
 from binder_node.federation.looking import by_http, weight_in_force
 from binder_node.federation.measured import counters
-from binder_node.federation.ramp import Pace, Ramp, Ways
+from binder_node.federation.ramp import Pace, Ramp, Step, Ways
 from binder_node.federation.warm import Warmer, summary
 from binder_node.lifecycle.warming import most_launched
 from binder_node.secrets.masked import Masked
@@ -257,11 +257,12 @@ def book(scene: Scene, tmp_path: Path) -> Checkout:
     return Checkout(tmp_path, "new")
 
 
-def ramp(scene: Scene, book: Checkout, said: list[Event]) -> Ramp:
-    binder = Binder(scene.new.url)
-    ways = Ways(look=lambda: by_http(binder))
+def ramped(url: str, book: Checkout, said: list[Event], *, watch: bool) -> list[Step]:
+    """A ramp to 50 of the member at ``url``, its windows of seconds."""
     limits = Limits(launches=8, build_limit=32)
-    return Ramp(book, "new", 50, limits, Pace(window=3, every=0.3), ways, said.append)
+    with Binder(url) as binder:
+        ways = Ways(look=lambda: by_http(binder))
+        return Ramp(book, "new", 50, limits, Pace(window=3, every=0.3), ways, said.append).run(watch=watch)
 
 
 @pytest.mark.usefixtures("image")
@@ -269,8 +270,9 @@ def test_under_load_a_regression_at_step_three_steps_back_by_itself_and_says_why
     said: list[Event] = []
     before = book.hosts.read_text()
     with Load(scene, book, worst=24) as load:
-        steps = ramp(scene, book, said).run(watch=True)
-    assert [(step.decision.what, step.decision.weight) for step in steps] == [
+        steps = ramped(scene.new.url, book, said, watch=True)
+    # A slow machine may hold for a window that saw too few launches.
+    assert [(step.decision.what, step.decision.weight) for step in steps if step.decision.what != "hold"] == [
         ("go", 6), ("go", 12), ("go", 24), ("back", 12),
     ]  # fmt: skip
     assert said[-1].kind == "warn"
@@ -286,17 +288,14 @@ def test_under_load_a_regression_at_step_three_steps_back_by_itself_and_says_why
 @pytest.mark.usefixtures("image")
 def test_under_load_that_it_stands_a_member_gets_its_target(scene: Scene, book: Checkout) -> None:
     with Load(scene, book):
-        steps = ramp(scene, book, []).run(watch=True)
-    assert [step.decision.weight for step in steps] == [6, 12, 24, 50, 50]
+        steps = ramped(scene.new.url, book, [], watch=True)
+    assert [step.decision.weight for step in steps if step.decision.what != "hold"] == [6, 12, 24, 50, 50]
     assert steps[-1].decision.what == "done"
 
 
-def test_a_member_that_does_not_answer_steps_back(scene: Scene, book: Checkout) -> None:
+def test_a_member_that_does_not_answer_steps_back(book: Checkout) -> None:
     book.write(12)
-    run = ramp(scene, book, [])
-    nobody = Binder("http://127.0.0.1:1")
-    run.ways = Ways(look=lambda: by_http(nobody))
-    [step] = run.run(watch=False)
+    [step] = ramped("http://127.0.0.1:1", book, [], watch=False)
     assert (step.decision.what, step.decision.weight) == ("back", 6)
     assert step.decision.reasons[0].startswith("no answer for 3 looks: ")
 

@@ -305,7 +305,7 @@ class BuildHandler(Base):
 
 
 def _labels(repo: Repo) -> tuple[str, str]:
-    return metrics.PROVIDERS[repo.provider], repo.url
+    return repo.provider, repo.url
 
 
 async def hub_answers(url: str) -> bool:

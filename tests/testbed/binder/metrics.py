@@ -16,5 +16,3 @@ BUILD_COUNT = Counter("binderhub_build_count", "Counter of builds by repo", ["st
 LAUNCH_COUNT = Counter("binderhub_launch_count", "Counter of launches by repo", ["status", "provider", "repo"])
 BUILDS_INPROGRESS = Gauge("binderhub_inprogress_builds", "Builds currently in progress")
 LAUNCHES_INPROGRESS = Gauge("binderhub_inprogress_launches", "Launches currently in progress")
-# Upstream's names of providers.
-PROVIDERS = {"gh": "GitHub", "git": "Git"}

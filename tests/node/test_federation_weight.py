@@ -1,0 +1,170 @@
+"""A node as a member: drained and taken back, following a prime, and looked at for a ramp."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.binder_server import Handler, played
+from tests.node.harness import Home, Ran, events_in
+
+pytestmark = pytest.mark.node
+R2D = "quay.io/binder-node-testbed/repo2docker"
+
+HOSTS = """\
+federationRedirect:
+  hosts:
+    prime:
+      prime: true
+      url: {prime}
+      weight: 50
+      health: {prime}/health
+      versions: {prime}/versions
+    alpha:
+      prime: false
+      url: {own}
+      weight: {weight}
+      health: {own}/health
+      versions: {own}/versions
+"""
+
+
+def federation(home: Home, verb: str, *args: str, timeout: float = 420) -> Ran:
+    """``binder-node federation VERB NODE ...``"""
+    argv = [home.argv("")[0], "federation", verb, str(home.inventory), *args]
+    done = subprocess.run(
+        argv,
+        cwd=home.folder,
+        env=home.environment,
+        text=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=timeout,
+        check=False,
+    )
+    return Ran(argv, done.returncode, done.stdout, done.stderr, events_in(done.stdout))
+
+
+def asked(home: Home, path: str, **headers: str) -> httpx.Response:
+    """The node's BinderHub, by its address."""
+    return httpx.get(f"http://{home.network}.20{path}", headers={"Host": f"{home.name}.test", **headers}, timeout=20)
+
+
+def quota(home: Home) -> int:
+    checks = asked(home, "/health").json()["checks"]
+    return int(next(check["quota"] for check in checks if check["service"] == "Pod quota"))
+
+
+@dataclass
+class Prime:
+    """A prime whose versions are what a test says, and whose launch pages are minted with the node's own secret."""
+
+    home: Home
+    url: str = ""
+    versions: dict[str, Any] = field(default_factory=dict)
+
+    def page(self, to: Handler) -> None:
+        to.reply(200, asked(self.home, to.path, Origin=self.url).text, "text/html")
+
+
+@pytest.fixture
+def prime(home: Home) -> Iterator[Prime]:
+    with played() as server:
+        made = Prime(home, f"http://127.0.0.1:{server.port}", asked(home, "/versions").json())
+        server.routes["GET /versions"] = lambda to: to.reply(200, made.versions)
+        server.routes["GET /health"] = lambda to: to.reply(200, asked(home, "/health").json())
+        spec = "git/https%3A%2F%2Fbinder-node.invalid%2Ftoken-check/HEAD"
+        server.routes[f"GET /v2/{spec}"] = made.page
+        yield made
+
+
+def image_of(versions: dict[str, Any], image: str) -> dict[str, Any]:
+    return {**versions, "builder_info": {**versions["builder_info"], "build_image": image}, "builder": image}
+
+
+def test_a_drain_takes_the_node_out_by_its_quota_and_undrain_puts_it_back(home: Home, git: str) -> None:
+    before, inventory = quota(home), home.inventory.read_bytes()
+    home.launch(f"{git}/minimal.git", "--keep").ok()
+    drained = federation(home, "drain", "-o", "json").ok()
+    assert quota(home) == 0
+    assert drained.last["data"]["sessions"] >= 1
+    assert 0 < drained.last["data"]["likely"] <= drained.last["data"]["most"] <= 21600
+    assert "drained by binder-node" in home.inventory.read_text()
+    assert home.launch(f"{git}/minimal.git").code == 1
+
+    federation(home, "undrain", "-o", "json").ok()
+    assert (quota(home), home.inventory.read_bytes()) == (before, inventory)
+    home.ssh("k3s kubectl delete pods -n binder -l component=singleuser-server --wait=false")
+
+
+def test_a_member_takes_the_primes_build_tokens(home: Home, prime: Prime) -> None:
+    found = federation(home, "token", "--prime", prime.url, "-o", "json").ok()
+    assert json.loads(found.out) == {"node": "alpha", "ok": True, "why": "", "remedy": ""}
+
+
+def test_the_nodes_own_numbers_gate_a_step(home: Home, git: str, prime: Prime, tmp_path: Path) -> None:
+    inventory = home.inventory.read_text()
+    checkout = tmp_path / "prod.yaml"
+    checkout.write_text(HOSTS.format(prime=prime.url, own=f"http://{home.name}.test", weight=0))
+    home.inventory.write_text(f"{inventory}federation: {{member: alpha}}\n")
+    try:
+        # Its first weight: as the prime, in rotation by the redirector's rules, and its secret is the prime's.
+        pace = ("--checkout", str(checkout), "--target", "40", "-o", "json", "--every", "1", "--launches", "2")
+        first = federation(home, "ramp", *pace).ok()
+        assert first.last["message"] == "alpha: weight 0 -> 5: the first weight"
+
+        ramp = subprocess.Popen(
+            [*first.argv, "--window", "0.4"],
+            env=home.environment,
+            cwd=home.folder,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2):
+            home.launch(f"{git}/minimal.git").ok()
+        out, _ = ramp.communicate(timeout=120)
+        last = events_in(out)[-1]["data"]
+        seen = last["seen"]
+        assert (seen["launched"], seen["failed"], last["what"]) == (2, 0, "go"), last
+        assert seen["disk"]["used"] > 0
+        assert seen["quota"] == quota(home)
+    finally:
+        home.inventory.write_text(inventory)
+
+
+def test_following_the_prime_proves_a_new_build_image_and_refuses_a_broken_one(
+    home: Home, git: str, prime: Prime
+) -> None:
+    before = prime.versions
+    old = before["builder_info"]["build_image"]
+    pins = home.inventory.with_suffix(".pins.toml")
+    follow = ("--prime", prime.url, "--once", "--every", "1", "--canary", f"{git}/minimal.git", "-o", "json")
+    try:
+        home.ssh(f"k3s ctr images tag --force {old} {R2D}:2026.4.1")
+        prime.versions = image_of(before, f"{R2D}:2026.4.1")
+        done = federation(home, "follow", *follow).ok()
+        assert asked(home, "/versions").json() == prime.versions
+        assert done.last["data"]["what"] == "parity"
+        assert 0 < done.last["data"]["minutes"] < 10
+        assert pins.read_text().endswith(f'[images]\nbuild = "{R2D}:2026.4.1"\n')
+
+        # An image that is none: the release stays as it is, so that the redirector leaves the node out.
+        pause = home.ssh("k3s ctr images ls -q | grep -m 1 pause").strip()
+        home.ssh(f"k3s ctr images tag --force {pause} {R2D}:2026.4.2")
+        prime.versions = image_of(before, f"{R2D}:2026.4.2")
+        broken = federation(home, "follow", *follow)
+        assert broken.code == 1
+        assert broken.last["data"]["canary"] == f"{git}/minimal.git"
+        assert f"canary {git}/minimal.git was not built on {R2D}:2026.4.2: " in broken.last["message"]
+        assert asked(home, "/versions").json() == image_of(before, f"{R2D}:2026.4.1")
+    finally:
+        pins.unlink(missing_ok=True)
+        home.up().ok()
+    assert asked(home, "/versions").json() == before
