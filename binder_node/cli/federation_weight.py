@@ -336,3 +336,19 @@ def token(node: NodeArgument, prime: PrimeOption, output: OutputOption = Output.
             say(f"{found.spec.name}: {finding.why} -> {finding.remedy}")
         if not finding.ok:
             raise typer.Exit(1)
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog="Example:  binder-node federation redirector federation.yaml > config.json",
+)
+def redirector(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The federation's values, or a redirector's config.")],
+) -> None:
+    """Print the redirector's config.json for a federation of your own. Refuses what the redirector would die of."""
+    from binder_node.cli.run import errors
+    from binder_node.federation.config import read
+    from binder_node.federation.own import redirector as made
+
+    with errors():
+        typer.echo(made(read(file)), nl=False)
