@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from binder_node.cli.federation_check import PRIME
 from binder_node.cli.options import BundleOption, NodeArgument, Output, OutputOption, PinsOption, SourceOption
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ CheckoutOption = Annotated[
     ),
 ]
 PrimeOption = Annotated[
-    str, typer.Option("--prime", metavar="URL", help="The prime member's own address.", show_default=False)
+    str, typer.Option("--prime", metavar="URL", help="The prime's own address, or the redirector's: it answers for it.")
 ]
 SomeCheckoutOption = Annotated[
     Path | None,
@@ -211,12 +212,12 @@ def _show_set(done: Set, output: Output) -> None:
 
 @app.command(
     rich_help_panel=PANEL,
-    epilog="Examples:  binder-node federation follow bids --prime https://2i2c.mybinder.org   ·   "
-    "binder-node federation follow bids --prime https://2i2c.mybinder.org --once --canary gh/binder-examples/r",
+    epilog="Examples:  binder-node federation follow bids   ·   binder-node federation follow bids --once "
+    "--canary gh/binder-examples/r   ·   binder-node federation follow second --prime https://first.example.org",
 )
 def follow(
     node: NodeArgument,
-    prime: PrimeOption,
+    prime: PrimeOption = PRIME,
     canary: Annotated[
         list[str] | None,
         typer.Option(metavar="REPO", help="Built and launched before the member is back; may be said again."),
@@ -311,9 +312,10 @@ def warm(
 
 @app.command(
     rich_help_panel=PANEL,
-    epilog="Example:  binder-node federation token bids --prime https://2i2c.mybinder.org",
+    epilog="Examples:  binder-node federation token bids   ·   "
+    "binder-node federation token second --prime https://first.binder.example.org",
 )
-def token(node: NodeArgument, prime: PrimeOption, output: OutputOption = Output.text) -> None:
+def token(node: NodeArgument, prime: PrimeOption = PRIME, output: OutputOption = Output.text) -> None:
     """Check that a node takes the build tokens that the prime mints: launches from the front page need it.
 
     A node with another build_token_secret refuses them while its /health says ok. Exits with 1 then.

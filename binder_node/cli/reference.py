@@ -46,6 +46,10 @@ DOCUMENTS = {
     "Money is a text, exact and without VAT; `fixed` is what is paid whatever is used; `unknown` has no price here; "
     "`plan` has the same under `cost`, or null.",
     "offers": "a list of the same, without `node` and `max_price`",
+    "federation ramp --plan": '`{"member", "weight", "target", "why", "steps": [weight]}`',
+    "federation warm": '`{"asked", "ready", "built", "failed", "failed_here_alone", "skipped", "covered", "launches": '
+    '[{"path", "launches", "ready", "built", "seconds", "why", "there", "skipped", "limited"}]}`',
+    "federation token": '`{"node", "ok", "why", "remedy"}`',
     "leftovers": '`[{"kind", "name", "id", "node", "note"}]`',
     "federation check": '`{"ok", "config", "prime", "rules", "members": [{"name", "url", "prime", "weight", "inside", '
     '"cause", "reasons", "pods", "quota", "attempts", "took", "slowest"}]}`; with `--redirector` each has '
@@ -60,14 +64,20 @@ DOCUMENTS = {
     "artifacts verify": '`{"cache", "ok", "files": [{"path", "sha256", "size", "good"}]}`',
 }
 EVENTS = """
-`up`, `launch` and `artifacts fetch|build|bundle` write one event a line while they run, always as JSON:
-`{"kind", "stage", "message", "data", "at"}`. `kind` is one of `start`, `done`, `failed`, `progress`, `change`, `log`
-and `warn`; `at` is in seconds since 1970. `stage` is `machine`, `names`, `host`, `storage` or `release`,
-or `artifacts`, `up`, `launch`. A step's `done` has `data.seconds`. The `data` of the last line is the outcome:
+`up`, `launch`, `artifacts fetch|build|bundle` and `federation ramp|drain|undrain|follow` write one event a line while
+they run, always as JSON: `{"kind", "stage", "message", "data", "at"}`. `kind` is one of `start`, `done`, `failed`,
+`progress`, `change`, `log` and `warn`; `at` is in seconds since 1970. `stage` is `machine`, `names`, `host`, `storage`
+or `release`, or `artifacts`, `up`, `launch`, `ramp`, `drain`, `follow`. A step's `done` has `data.seconds`. The `data`
+of the last line is the outcome:
 """
 OUTCOMES = {
     "up": '`{"node", "changes", "seconds", "stages": {STAGE: seconds}, "address", "url"}`',
     "launch": '`{"phase", "phases", "seconds_by_phase", "url", "output", "failed"}`',
+    "federation ramp": '`{"from", "what", "weight", "reasons", "seen"}`: `what` is `go`, `hold`, `back` or `done`, '
+    "`seen` the numbers of the window",
+    "federation drain": '`{"sessions", "likely", "most", "diff"}`, in seconds',
+    "federation follow": '`{"what", "message", "canary", "minutes"}`: `what` is `parity`, `out`, `silent`, `changed`, '
+    "`upgraded`, `failed` or `refused`",
     "artifacts fetch, build": '`{"artifacts": [{"name", "version", "path", "sha256", "size"}]}`',
     "artifacts bundle": '`{"folder", "artifacts"}`, each as above',
 }

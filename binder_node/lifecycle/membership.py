@@ -140,13 +140,13 @@ def ramp_of(
 
 
 def deployer(book: Checkout, node: str, command: str, report: Reporter) -> Callable[[int], None]:
-    """Runs ``command`` (no shell) in the checkout after a change, with ``BINDER_NODE_MEMBER`` and
-    ``BINDER_NODE_WEIGHT`` in its environment; StepError where it fails."""
+    """Runs ``command`` (no shell) in the checkout after a change, with ``FEDERATION_MEMBER`` and
+    ``FEDERATION_WEIGHT`` in its environment; StepError where it fails."""
     words = shlex.split(command)
 
     def deploy(weight: int) -> None:
         report(Event("start", "ramp", f"deploy: {words[0]}"))
-        own = {**os.environ, "BINDER_NODE_MEMBER": book.member, "BINDER_NODE_WEIGHT": str(weight)}
+        own = {**os.environ, "FEDERATION_MEMBER": book.member, "FEDERATION_WEIGHT": str(weight)}
         folder = book.path if book.path.is_dir() else book.path.parent
         _run(node, words, folder, own)
 
