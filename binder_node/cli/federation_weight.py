@@ -68,6 +68,9 @@ def ramp(
     redirector: Annotated[
         str, typer.Option(metavar="URL", help="Wait until this redirector routes by a weight before watching it.")
     ] = "",
+    url: Annotated[
+        str, typer.Option(metavar="URL", help="Look at this BinderHub alone: the machine and its disk are not seen.")
+    ] = "",
     output: OutputOption = Output.text,
     pins: PinsOption = None,
 ) -> None:
@@ -92,7 +95,7 @@ def ramp(
                 _show_plan(book.member, round(federation.member(book.member).weight), goal, output)
                 return
             limits = membership.limits_of(found, federation, failed=failed / 100, ready=ready, launches=launches)
-            with membership.reached(found) as member:
+            with membership.seen(found, url) as member:
                 pace = Pace(window * 60, every)
                 run = membership.ramp_of(
                     found, member, book, goal.weight, limits, pace, report, deploy=deploy, redirector=redirector
@@ -243,13 +246,11 @@ def follow(
     from binder_node.cli.run import errors
     from binder_node.federation.follow import CANARIES
     from binder_node.lifecycle import following, membership, opened
-    from binder_node.lifecycle.lock import locked
 
     with errors():
         found, order = opened.open_spec(node, pins), opened.sources(source, bundle)
         with (
             reporting(output) as report,
-            locked(found.runtime, found.spec.name, "follow"),
             membership.reached(found) as member,
             Binder(prime) as asked,
         ):
@@ -329,7 +330,7 @@ def token(node: NodeArgument, prime: PrimeOption = PRIME, output: OutputOption =
     with errors():
         found = opened.open_spec(node, None)
         with membership.reached(found) as member, Binder(prime) as asked:
-            finding = tokens.check(asked, member.binder, member.node.secrets.build_token_secret)
+            finding = tokens.check(asked, member.binder, member.secret)
         if output is not Output.text:
             document({"node": found.spec.name, "ok": finding.ok, "why": finding.why, "remedy": finding.remedy}, output)
         elif finding.ok:

@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from binder_node.errors import BinderNodeError, StepError
+from binder_node.errors import BinderNodeError, LockedError, StepError
 from binder_node.events import Event, Kind, Reporter
 
 STAGE = "follow"
 Versions = Mapping[str, Any]
-# What a look came to: as the prime; as the prime but out for another reason; somebody does not answer; a change seen
+# What a look came to: as the prime; as the prime but out for another reason; somebody does not answer, or another run
+# is at the node; a change seen
 # for the first time; upgraded just now; a canary failed just now; the same change, refused before.
 What = Literal["parity", "out", "silent", "changed", "upgraded", "failed", "refused"]
 # Small, quick, and of the kinds that most launches are of.
@@ -125,6 +126,8 @@ class Follower:
                 return self._refuse(prime, repo, f"canary {repo} was not built on {image}: {why}")
         try:
             self.ways.upgrade(prime)
+        except LockedError as error:
+            return Look("silent", str(error), minutes=self._minutes())  # tried again at the next look
         except BinderNodeError as error:
             return self._undo(prime, "", f"the upgrade failed: {error}")
         for repo in self.canaries:

@@ -11,7 +11,6 @@ from binder_node import remote
 from binder_node.binder.client import Binder, told
 from binder_node.errors import StepError
 from binder_node.federation.measured import Counters, Disk, Sample, counters, health
-from binder_node.layout import NAMESPACE
 from binder_node.node import Access
 
 LOOK_SECONDS = 30.0
@@ -19,14 +18,15 @@ LOOK_SECONDS = 30.0
 PORT = 8585
 # Before each part of what the node says.
 MARK = "@@ "
-# Each replica counts for itself, so each is asked, through the API server; then disks and the node's complaint.
+# Each replica counts for itself, so each is asked, through the API server, in whichever namespace it is deployed; then
+# disks and the node's complaint.
 _SCRIPT = f"""\
 kubectl="{{sudo}}k3s kubectl"
-pods=$($kubectl get pods -n {NAMESPACE} -l component=binder --field-selector=status.phase=Running \
--o jsonpath='{{{{.items[*].metadata.name}}}}') || exit 1
+pods=$($kubectl get pods -A -l component=binder --field-selector=status.phase=Running \
+-o jsonpath='{{{{range .items[*]}}}}{{{{.metadata.namespace}}}}/pods/{{{{.metadata.name}}}} {{{{end}}}}') || exit 1
 for pod in $pods; do
     echo "{MARK}metrics $pod"
-    $kubectl get --raw "/api/v1/namespaces/{NAMESPACE}/pods/$pod:{PORT}/proxy/metrics" || echo "{MARK}silent $pod"
+    $kubectl get --raw "/api/v1/namespaces/$pod:{PORT}/proxy/metrics" || echo "{MARK}silent $pod"
 done
 echo "{MARK}disk"
 df -P -B1 / {{state}}

@@ -18,18 +18,16 @@ from binder_node.federation import checkout, drain
 from binder_node.federation.book import Checkout, put, read
 from binder_node.federation.drain import Left
 from binder_node.federation.yamltext import Text, scalar
-from binder_node.layout import NAMESPACE
 from binder_node.lifecycle.membership import Reached
 from binder_node.lifecycle.opened import Opened
-from binder_node.lifecycle.releasing import refuse_other_changes, release
+from binder_node.lifecycle.releasing import deployed_here, refuse_other_changes, release
 from binder_node.spec.model import Spec
 
 STAGE = "drain"
 # A new BinderHub is up by the end of the release's stage; its predecessor may answer for some seconds more.
 QUOTA_SECONDS = 60.0
-SESSIONS = (
-    f"k3s kubectl get pods -n {NAMESPACE} -l app=jupyterhub,component=singleuser-server -o json --request-timeout=20s"
-)
+# In whichever namespace: a federation's deploy has its own.
+SESSIONS = "k3s kubectl get pods -A -l app=jupyterhub,component=singleuser-server -o json --request-timeout=20s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,7 @@ def _in_checkout(book: Checkout, edit: Callable[[str, str, tuple[str | int, ...]
 
 
 def _here(opened: Opened, edit: Callable[[str, str], str], sources: Sources, report: Reporter) -> Set:
+    deployed_here(opened, "--checkout", "name the federation's checkout: its deploy has the quota")
     old = read(opened.inventory)
     new = edit(old, str(opened.inventory))
     if new != old:

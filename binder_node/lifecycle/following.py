@@ -7,6 +7,7 @@ import json
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -20,15 +21,17 @@ from binder_node.cluster.kube import sudo
 from binder_node.errors import InputError, Problem, StepError
 from binder_node.events import Reporter
 from binder_node.federation import ask, follow
-from binder_node.federation.book import put, read
+from binder_node.federation.book import read
 from binder_node.federation.config import CHART, Federation, Member
 from binder_node.federation.follow import Chart, Follower, Outcome, Versions, Ways
 from binder_node.federation.on_binder.canary import ANSWER
+from binder_node.files import replace
 from binder_node.layout import NAMESPACE
 from binder_node.lifecycle.launch import launch
+from binder_node.lifecycle.lock import locked
 from binder_node.lifecycle.membership import Reached
 from binder_node.lifecycle.opened import Opened, open_spec, pins_of
-from binder_node.lifecycle.releasing import quiet, refuse_other_changes, release
+from binder_node.lifecycle.releasing import deployed_here, quiet, refuse_other_changes, release
 
 # A build image is about 500 MB to pull, and canaries are small.
 BUILD_SECONDS = 600.0
@@ -49,9 +52,11 @@ class Following:
     sources: Sources
     report: Reporter
     pins: Path = field(init=False)
-    _before: str | None = None
+    # What the pins file was before an upgrade that may have to be taken back; empty: nothing was written.
+    _before: list[str | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        deployed_here(self.opened, "NODE", "it gets its versions together with the prime")
         self.pins = pins_of(self.opened.inventory)
 
     def follower(self, canaries: Sequence[str]) -> Follower:
@@ -78,20 +83,29 @@ class Following:
         return checked.verdict.reasons
 
     def upgrade(self, versions: Versions) -> None:
-        """Pin what the prime runs, and make the release so."""
-        refuse_other_changes(self._now(), self.sources, self.report)
-        self._before = read(self.pins) if self.pins.exists() else None
+        """Pin what the prime runs, and make the release so. Raises LockedError while another run is at the node."""
+        self._before = []
         image = follow.build_image(versions)
-        self._write(follow.pins_text(image, self._chart(str(versions.get("binderhub", "")))))
-        release(self.opened, self.sources, quiet(self.report))
+        with self._alone():
+            refuse_other_changes(self._now(), self.sources, self.report)
+            text = follow.pins_text(image, self._chart(str(versions.get("binderhub", ""))))
+            self._before = [read(self.pins) if self.pins.exists() else None]
+            self._write(text)
+            release(self.opened, self.sources, quiet(self.report))
 
     def back(self) -> None:
         """The pins and the release as before the upgrade."""
-        if self._before is None:
-            self.pins.unlink(missing_ok=True)
-        else:
-            self._write(self._before)
-        release(self.opened, self.sources, quiet(self.report))
+        for text in self._before:
+            with self._alone():
+                if text is None:
+                    self.pins.unlink(missing_ok=True)
+                else:
+                    self._write(text)
+                release(self.opened, self.sources, quiet(self.report))
+        self._before = []
+
+    def _alone(self) -> AbstractContextManager[None]:
+        return locked(self.opened.runtime, self.opened.spec.name, "follow")
 
     def launch(self, repo: str) -> Outcome:
         """A canary launched as a user would, with a kernel that answers."""
@@ -101,10 +115,7 @@ class Following:
         return Outcome(why if done.failed or done.output != "42\n" else "", time.monotonic() - began)
 
     def _write(self, text: str) -> None:
-        if self.pins.exists():
-            put(self.pins, "", text)
-        else:
-            self.pins.write_text(text)
+        replace(self.pins, text.encode(), 0o644)
 
     def _now(self) -> Opened:
         return open_spec(str(self.opened.inventory), self.opened.pins.overlay)

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from binder_node.federation.steps import Target, target
 from binder_node.lifecycle.opened import Opened, access_of, open_bare
 from binder_node.lifecycle.verbs import url_of
 from binder_node.node import Access, Node
+from binder_node.secrets.masked import Masked
 
 # A deploy of a federation's chart takes minutes.
 DEPLOY_SECONDS = 1800.0
@@ -45,9 +46,27 @@ class Reached:
         host = urlsplit(self.binder.base_url).hostname or ""
         return ask.Way({host: self.address}, self.binder.trust)
 
+    @property
+    def secret(self) -> Masked | None:
+        """What it should sign and take build tokens with."""
+        return self.node.secrets.build_token_secret
+
     def look(self) -> Sample:
         """Its numbers now."""
         return looking.by_node(self.binder, self.access, self.node.spec.machine.state)
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """A member of which only its BinderHub's address is known: :class:`Reached` without the machine."""
+
+    binder: Binder
+    way: ask.Way = field(default_factory=ask.Way)
+    secret: Masked | None = None
+
+    def look(self) -> Sample:
+        """Its numbers now, but for the disk; of several replicas, one's."""
+        return looking.by_http(self.binder)
 
 
 @contextmanager
@@ -61,6 +80,17 @@ def reached(opened: Opened) -> Iterator[Reached]:
     access, address = access_of(opened)
     with Binder(url_of(node), address, trust=trust(opened.spec)) as binder:
         yield Reached(node, access, address, binder)
+
+
+@contextmanager
+def seen(opened: Opened, url: str) -> Iterator[Reached | Public]:
+    """The node behind ``opened``, or with ``url`` the BinderHub there. Raises StepError as :func:`reached`."""
+    if not url:
+        with reached(opened) as member:
+            yield member
+        return
+    with Binder(url) as binder:
+        yield Public(binder)
 
 
 def member_of(opened: Opened) -> str:
@@ -99,13 +129,13 @@ def target_of(opened: Opened, federation: Federation, wanted: int, report: Repor
     return target(wanted, federation, name, opened.spec.binderhub.quota, pods, federation.rules.headroom)
 
 
-def hindrances(member: Reached, federation: Federation, name: str) -> tuple[str, ...]:
+def hindrances(member: Reached | Public, federation: Federation, name: str) -> tuple[str, ...]:
     """Why the member should not get its first weight: sentences, none when it may."""
     whole = replace(federation, rules=replace(federation.rules, retries=1))
     found = [f"{name} would be out: {reason}" for reason in _verdict(whole, name, member.way)]
     if federation.prime.name != name:
         with Binder(federation.prime.url) as prime:
-            token = tokens.check(prime, member.binder, member.node.secrets.build_token_secret)
+            token = tokens.check(prime, member.binder, member.secret)
         if not token.ok:
             found.append(f"{token.why} -> {token.remedy}")
     return tuple(found)
@@ -118,7 +148,7 @@ def _verdict(federation: Federation, name: str, way: ask.Way) -> tuple[str, ...]
 
 def ramp_of(
     opened: Opened,
-    member: Reached,
+    member: Reached | Public,
     book: Checkout,
     goal: int,
     limits: Limits,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from binder_node.artifacts.store import Sources
 from binder_node.cluster.release import ReleaseStage
-from binder_node.errors import StepError
+from binder_node.errors import InputError, Problem, StepError
 from binder_node.events import Event, Reporter
 from binder_node.lifecycle.opened import Opened, access_of, open_node, open_spec
 from binder_node.lifecycle.stages import apply_all, look
@@ -32,6 +32,12 @@ def refuse_other_changes(opened: Opened, sources: Sources, report: Reporter) -> 
     if others:
         why = f"the release has {len(others)} other changes to make: {others[0].what}"
         raise StepError(name, "change the release", why, f"see `binder-node plan {name}`, run `up` first")
+
+
+def deployed_here(opened: Opened, option: str, right: str) -> None:
+    """Raise InputError at ``option`` where the release is the federation's: nothing is deployed from here then."""
+    if opened.spec.deploy == "federation":
+        raise InputError(Problem("", 0, option, f"{opened.spec.name} is deployed by its federation", right))
 
 
 def _stage(opened: Opened, sources: Sources, report: Reporter) -> ReleaseStage:

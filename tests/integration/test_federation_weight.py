@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -298,6 +301,46 @@ def test_a_member_that_does_not_answer_steps_back(book: Checkout) -> None:
     [step] = ramped("http://127.0.0.1:1", book, [], watch=False)
     assert (step.decision.what, step.decision.weight) == ("back", 6)
     assert step.decision.reasons[0].startswith("no answer for 3 looks: ")
+
+
+INVENTORY = """\
+name: new
+provider: {kind: ssh, address: 127.0.0.1}
+machine: {cpus: 2, memory: 12G, disk: 40G}
+names: {binder: new.test}
+tls: {mode: none}
+storage: {kind: node}
+binderhub: {quota: 60}
+federation: {member: new}
+"""
+
+
+@pytest.mark.usefixtures("image")
+def test_the_command_ends_with_1_where_a_step_was_taken_back_and_has_deployed_that(
+    scene: Scene, book: Checkout, tmp_path: Path
+) -> None:
+    (tmp_path / "inventories").mkdir()
+    (tmp_path / "inventories/new.yaml").write_text(INVENTORY)
+    argv = [
+        *(Path(sys.executable).with_name("binder-node"), "federation", "ramp", "new", "--checkout", tmp_path),
+        *("--target", "50", "--window", "0.05", "--every", "0.3", "--launches", "5", "--url", scene.new.url),
+        *("--watch", "--deploy", "sh -c 'echo $FEDERATION_MEMBER $FEDERATION_WEIGHT >> deployed'", "-o", "json"),
+    ]
+    with Load(scene, book, worst=12):
+        done = subprocess.run(
+            [str(word) for word in argv],
+            cwd=tmp_path,
+            env={**os.environ, "BINDER_NODE_STATE": str(tmp_path / "state")},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    assert done.returncode == 1, done.stderr
+    assert (tmp_path / "deployed").read_text() == "new 6\nnew 12\nnew 6\n"
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last["data"]["what"], last["data"]["from"], last["data"]["weight"]) == ("back", 12, 6)
+    assert "failed launches: " in last["data"]["reasons"][0]
 
 
 def test_the_weight_in_force_is_the_redirectors_word() -> None:
