@@ -81,8 +81,9 @@ def ramp(
     """
     from binder_node.cli.output import reporting
     from binder_node.cli.run import errors
+    from binder_node.events import Event
     from binder_node.federation.book import Checkout
-    from binder_node.federation.ramp import Pace
+    from binder_node.federation.ramp import Pace, fields
     from binder_node.lifecycle import membership, opened
 
     with errors():
@@ -101,6 +102,8 @@ def ramp(
                     found, member, book, goal.weight, limits, pace, report, deploy=deploy, redirector=redirector
                 )
                 steps = run.run(watch=watch)
+                if output is not Output.text:
+                    report(Event("done", "ramp", f"{book.member}: {len(steps)} steps", fields(steps[-1])))
         if output is Output.text:
             _show_steps(steps)
         if steps[-1].decision.what == "back":

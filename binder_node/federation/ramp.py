@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from binder_node.errors import DeadlineError
 from binder_node.events import Event, Kind, Reporter
@@ -159,9 +159,13 @@ class Ramp:
     def _told(self, step: Step) -> Step:
         decision = step.decision
         kind, sentence = _said(self.name, step.weight, decision)
-        data = {"from": step.weight, **asdict(decision), "seen": asdict(step.seen) if step.seen else None}
-        self.report(Event(kind, STAGE, f"{sentence}: {'; '.join(decision.reasons)}", data))
+        self.report(Event(kind, STAGE, f"{sentence}: {'; '.join(decision.reasons)}", fields(step)))
         return step
+
+
+def fields(step: Step) -> dict[str, Any]:
+    """A step for machines: ``{"from", "what", "weight", "reasons", "seen"}``."""
+    return {"from": step.weight, **asdict(step.decision), "seen": asdict(step.seen) if step.seen else None}
 
 
 def _said(name: str, weight: int, decision: Decision) -> tuple[Kind, str]:

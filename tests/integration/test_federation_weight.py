@@ -310,7 +310,7 @@ machine: {cpus: 2, memory: 12G, disk: 40G}
 names: {binder: new.test}
 tls: {mode: none}
 storage: {kind: node}
-binderhub: {quota: 60}
+binderhub: {quota: 20}
 federation: {member: new}
 """
 

@@ -118,7 +118,7 @@ def test_the_nodes_own_numbers_gate_a_step(home: Home, git: str, prime: Prime, t
         # Its first weight: as the prime, in rotation by the redirector's rules, and its secret is the prime's.
         pace = ("--checkout", str(checkout), "--target", "40", "-o", "json", "--every", "1", "--launches", "2")
         first = federation(home, "ramp", *pace).ok()
-        assert first.last["message"] == "alpha: weight 0 -> 5: the first weight"
+        assert first.events[-2]["message"] == "alpha: weight 0 -> 5: the first weight"
 
         ramp = subprocess.Popen(
             [*first.argv, "--window", "0.4"],
