@@ -15,6 +15,7 @@ BESIDE = (
     "integration/test_cli_prices.py",
     "integration/test_federation_check.py",
     "integration/test_federation_git.py",
+    "integration/test_federation_canary.py",
     "integration/test_federation_weight.py",
     "integration/test_names_cloudflare.py",
     "integration/test_names_hetzner.py",

@@ -35,6 +35,8 @@ from binder_node.lifecycle.releasing import deployed_here, quiet, refuse_other_c
 
 # A build image is about 500 MB to pull, and canaries are small.
 BUILD_SECONDS = 600.0
+# An image that is not to be had is tried again by the kubelet, after 10 and 20 seconds.
+PATIENCE = 45.0
 CONFIG = "/etc/binderhub/config/binderhub_config.py"  # binderhub's chart, templates/deployment.yaml
 # Images of canaries: never looked for by a launch, overwritten by the next canary.
 PREFIX, TAG = "binder-node-canary-", "latest"
@@ -194,6 +196,7 @@ def build(member: Reached, image: str, repo: str, seconds: float = BUILD_SECONDS
         "name": f"{PREFIX}{mark}:{TAG}",
         "pod": f"build-canary-{mark}-{int(time.time()):x}",
         "seconds": seconds,
+        "patience": PATIENCE,
     }
     script = (files("binder_node.federation.on_binder") / "canary.py").read_text("utf-8")
     command = (

@@ -17,13 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 ANSWER = "binder-node-canary "
-# Waiting does not mend these; an image that is pulled says them for a while only when it is not to be had.
+# Waiting does not mend these, once they have lasted for the question's `patience`: a registry may be slow to answer.
 HOPELESS = (
     "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError",
     "CreateContainerError", "RunContainerError",
 )  # fmt: skip
-PATIENCE = 45.0
 LINES = 15
+LOOK = 3.0  # seconds between two looks at a pod that does not run yet
 
 
 def executor(question: dict[str, Any], queue: Any) -> Any:
@@ -67,30 +67,33 @@ def ended(build: Any) -> str:
     return ""
 
 
-async def stuck(build: Any, submitted: Any, since: list[float], pool: Any) -> str:
+async def stuck(build: Any, submitted: Any, since: list[float], patience: float, pool: Any) -> str:
     """Why waiting on will not help; empty where it may. ``since`` is when the pod was first seen hopeless."""
     if submitted.done() and submitted.exception():
         return f"its pod cannot be made: {submitted.exception()}"
     reason, message = await asyncio.get_running_loop().run_in_executor(pool, waiting, build)
     since[:] = (since or [time.monotonic()]) if reason in HOPELESS else []
-    if since and time.monotonic() - since[0] > PATIENCE:
+    if since and time.monotonic() - since[0] >= patience:
         return f"its pod does not start: {reason}: {message}"
     return ""
 
 
-async def watched(build: Any, queue: Any, seconds: float) -> str:
+async def watched(build: Any, queue: Any, seconds: float, patience: float) -> str:
     """Why the build failed; empty when it did not."""
     kinds = importlib.import_module("binderhub.build").ProgressEvent
     loop, pool = asyncio.get_running_loop(), ThreadPoolExecutor(4)
     log, deadline, hopeless = Log(), time.monotonic() + seconds, list[float]()
     submitted = loop.run_in_executor(pool, build.submit)
-    streaming = None
+    streaming, looked = None, time.monotonic()
     while time.monotonic() < deadline:
-        try:
-            event = await asyncio.wait_for(queue.get(), 5)
-        except asyncio.TimeoutError:  # noqa: UP041 - another one before Python 3.11
-            if why := await stuck(build, submitted, hopeless, pool):
+        # By the clock: a pod that waits has events too.
+        if streaming is None and time.monotonic() - looked > LOOK:
+            looked = time.monotonic()
+            if why := await stuck(build, submitted, hopeless, patience, pool):
                 return why
+        try:
+            event = await asyncio.wait_for(queue.get(), LOOK)
+        except asyncio.TimeoutError:  # noqa: UP041 - another one before Python 3.11
             continue
         if event.kind == kinds.Kind.LOG_MESSAGE:
             log.take(event.payload)
@@ -140,7 +143,7 @@ async def main(question: dict[str, Any]) -> None:
     queue: Any = asyncio.Queue()
     build, began = executor(question, queue), time.monotonic()
     try:
-        why = await watched(build, queue, question["seconds"])
+        why = await watched(build, queue, question["seconds"], question["patience"])
     finally:
         build.stop()
         build.cleanup()
