@@ -26,7 +26,7 @@ config:
 def beta(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A node of its own, to be broken. Its values shorten what the engine waits for a registry (180 s)."""
     folder = tmp_path_factory.mktemp("faults")
-    made = make_home(folder, "beta", "198.18.42", more="binder: {values: [impatient.yaml]}")
+    made = make_home(folder, "beta", "198.18.42", more="binderhub: {values: [impatient.yaml]}")
     (made.inventory.parent / "impatient.yaml").write_text(IMPATIENT)
     try:
         yield made
