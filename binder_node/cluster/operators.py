@@ -1,7 +1,8 @@
 """The stage ``access``: operators of the cluster besides its admin, each with an account and a token of their own.
 
 A token does not expire with K3s's client certificates (mybinder.org-deploy #3630), says in the API's log who it was,
-and is worthless as soon as its Secret is gone. ssh keys of operators are the host's (``ssh.admins``).
+and ends with its Secret: within ten seconds, for which the API server remembers one that was right. Rights end at once.
+ssh keys of operators are the host's (``ssh.admins``).
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ class AccessStage:
         self._kubectl("give operators access", applied, yaml_stream(objects(names)))
 
     def renew(self, name: str) -> None:
-        """A new token for an operator; the one before is worthless then. Raises StepError."""
+        """A new token for an operator; the one before ends within ten seconds. Raises StepError."""
         self._kubectl("end the old token", f"delete secret -n {NAMESPACE} --ignore-not-found {name}")
         self._make([name])
 
