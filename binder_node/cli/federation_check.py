@@ -168,7 +168,7 @@ def _sentence(found: Checked) -> str:
 def _state(found: Checked) -> str:
     if not found.verdict.inside:
         return "out"
-    return "in" if found.member.weight else "no weight"
+    return "in" if found.member.weight else "in, no weight"
 
 
 def _pods(found: Checked) -> str:

@@ -32,7 +32,7 @@ from tests.node.harness import Home
 
 pytestmark = pytest.mark.node
 # BinderHub asks its hub every 15 s and counts its pods once a minute; the redirector tries five times, a second apart.
-NOTICED = 15 + 5 + 20.0
+NOTICED = 15 + 5 + 40.0
 SCALE = "k3s kubectl scale -n binder deployment/hub --replicas"
 
 
