@@ -17,6 +17,7 @@ from binder_node.events import Event, Reporter, step
 from binder_node.federation import checkout, drain
 from binder_node.federation.book import Checkout, put, read
 from binder_node.federation.drain import Left
+from binder_node.federation.measured import health
 from binder_node.federation.yamltext import Text, scalar
 from binder_node.lifecycle.membership import Reached
 from binder_node.lifecycle.opened import Opened
@@ -84,16 +85,19 @@ def _here(opened: Opened, edit: Callable[[str, str], str], sources: Sources, rep
 
 def await_quota(member: Reached, drained: bool, report: Reporter) -> None:
     """Wait until /health tells the new quota, by which the redirector goes. Raises DeadlineError."""
-    name, deadline = member.node.spec.name, time.monotonic() + QUOTA_SECONDS
+    name, deadline, last = member.node.spec.name, time.monotonic() + QUOTA_SECONDS, ""
     with step(report, STAGE, "wait for /health to tell the quota"):
         while True:
-            seen = member.look()
-            quota = seen.health.quota if seen.health else None
-            if seen.health is not None and (quota == 0) is drained:
-                return
+            try:
+                quota = health(member.binder.health()).quota
+                if (quota == 0) is drained:
+                    return
+                last = f"it tells {quota}"
+            except (StepError, ValueError) as error:  # a request that met the BinderHub that goes
+                last = str(error)
             if time.monotonic() > deadline:
                 what = f"/health to tell {'quota 0' if drained else 'a quota'}"
-                raise DeadlineError(name, what, QUOTA_SECONDS, seen.error or f"it tells {quota}")
+                raise DeadlineError(name, what, QUOTA_SECONDS, last)
             time.sleep(1)
 
 
