@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import date
+from pathlib import Path
 
 import jwt
 import pytest
 
+from binder_node import remote
+from binder_node.errors import StepError
 from binder_node.federation.archive import Popular, days, file_name, launched, popular
-from binder_node.federation.looking import _parts, disk
+from binder_node.federation.looking import _on_node, _parts, disk
 from binder_node.federation.measured import Disk
 from binder_node.federation.tokens import of_page, signed
+from binder_node.node import Access
+from binder_node.remote import Result
 from binder_node.secrets.masked import Masked
+from tests.unit.test_federation_ramp import METRICS
 
 
 def event(provider: str, spec: str, **more: object) -> str:
@@ -73,3 +80,44 @@ def test_a_replica_that_breaks_off_is_left_out_and_the_rest_is_read() -> None:
     answers = "@@ metrics binder-1\na 1\nb 2\n@@ metrics binder-2\nError\n@@ silent binder-2\n"
     found = dict(_parts(f"{answers}@@ disk\nrow\n@@ pressure\nFalse"))
     assert found == {"metrics binder-1": "a 1\nb 2", "disk": "row", "pressure": "False"}
+
+
+K3S = """\
+#!/bin/sh
+case "$*" in
+*"get pods -A"*) printf 'binder/pods/binder-1 other/pods/binder-2 ' ;;
+*namespaces/binder/pods/binder-1:8585/proxy/metrics) cat {metrics} ;;
+*namespaces/other/pods/binder-2:8585/proxy/metrics) echo "no route"; exit 1 ;;
+*"get nodes"*) printf 'True' ;;
+*) echo "unexpected: $*" >&2; exit 9 ;;
+esac
+"""
+
+
+def test_the_nodes_script_asks_each_replica_and_the_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "metrics").write_text(METRICS)
+    k3s = tmp_path / "k3s"
+    k3s.write_text(K3S.format(metrics=tmp_path / "metrics"))
+    k3s.chmod(0o755)
+
+    def run(_: Access, script: str, **__: object) -> Result:
+        done = subprocess.run(
+            ["sh", "-c", script],
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    monkeypatch.setattr(remote, "run", run)
+    here = Access("new", "127.0.0.1", 22, "root", tmp_path, tmp_path, tmp_path)
+    found, full = _on_node(here, tmp_path)
+    assert [one.launches for one in found] == [{"success": 10, "failure": 1, "pod_quota": 4}]
+    assert full is not None
+    assert full.pressure
+    assert 0 <= full.used <= 100
+
+    k3s.write_text("#!/bin/sh\necho connection refused >&2\nexit 1\n")
+    with pytest.raises(StepError, match="connection refused"):
+        _on_node(here, tmp_path)
