@@ -134,6 +134,8 @@ class Follower:
             self.report(Event("start", STAGE, f"{self.name}: launch {repo}"))
             if why := self._tried(lambda repo=repo: self.ways.launch(repo)):  # type: ignore[misc]
                 return self._undo(prime, repo, f"canary {repo} was not launched after the upgrade: {why}")
+        # A BinderHub that goes may answer once more: it is not followed by another upgrade.
+        self._seen = None
         return Look("upgraded", f"upgraded to {told(prime)}", minutes=self._minutes())
 
     def _tried(self, canary: Callable[[], Outcome]) -> str:

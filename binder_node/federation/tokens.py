@@ -19,8 +19,9 @@ from binder_node.binder.stream import events
 from binder_node.errors import StepError
 from binder_node.secrets.masked import Masked
 
-# A repository that there cannot be (RFC 6761): a member that takes the token gets as far as looking for it.
-SPEC = f"git/{quote('https://binder-node.invalid/token-check', safe='')}/HEAD"
+# A repository that there is not: a member that takes the token gets as far as looking for it, in its own pod (port 9 is
+# `discard`, RFC 863, which nobody serves), so that it is refused at once, names or no names.
+SPEC = f"git/{quote('https://127.0.0.1:9/binder-node-token-check', safe='')}/HEAD"
 # Before the page's configuration (binderhub/templates/page.html).
 CONFIG = "window.pageConfig ="
 

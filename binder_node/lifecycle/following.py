@@ -8,12 +8,12 @@ import shlex
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from importlib.resources import files
+from dataclasses import dataclass, field, replace
+from importlib import resources
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from binder_node import remote
+from binder_node import files, remote
 from binder_node.artifacts.store import Sources
 from binder_node.binder.client import Binder, told
 from binder_node.binder.repo import parse_repo
@@ -25,7 +25,6 @@ from binder_node.federation.book import read
 from binder_node.federation.config import CHART, Federation, Member
 from binder_node.federation.follow import Chart, Follower, Outcome, Versions, Ways
 from binder_node.federation.on_binder.canary import ANSWER
-from binder_node.files import replace
 from binder_node.layout import NAMESPACE
 from binder_node.lifecycle.launch import launch
 from binder_node.lifecycle.lock import locked
@@ -77,11 +76,11 @@ class Following:
         return Follower(self.opened.spec.name, canaries, ways, self.report)
 
     def reasons(self) -> tuple[str, ...]:
-        """Why the redirector leaves the node out, its versions being the prime's."""
+        """Why the redirector leaves the node out, its versions being the prime's; being full is no reason here."""
         own, prime = "member", "prime"
         urls = ((own, self.member.binder.base_url, False), (prime, self.prime.base_url, True))
         both = tuple(Member(name, url, f"{url}/health", f"{url}/versions", 1, first) for name, url, first in urls)
-        [checked] = ask.check(Federation(both, CHART), [own], way=self.member.way)
+        [checked] = ask.check(Federation(both, replace(CHART, headroom=0)), [own], way=self.member.way)
         return checked.verdict.reasons
 
     def upgrade(self, versions: Versions) -> None:
@@ -117,7 +116,7 @@ class Following:
         return Outcome(why if done.failed or done.output != "42\n" else "", time.monotonic() - began)
 
     def _write(self, text: str) -> None:
-        replace(self.pins, text.encode(), 0o644)
+        files.replace(self.pins, text.encode(), 0o644)
 
     def _now(self) -> Opened:
         return open_spec(str(self.opened.inventory), self.opened.pins.overlay)
@@ -198,7 +197,7 @@ def build(member: Reached, image: str, repo: str, seconds: float = BUILD_SECONDS
         "seconds": seconds,
         "patience": PATIENCE,
     }
-    script = (files("binder_node.federation.on_binder") / "canary.py").read_text("utf-8")
+    script = (resources.files("binder_node.federation.on_binder") / "canary.py").read_text("utf-8")
     command = (
         f"{sudo(member.access)}k3s kubectl exec -i -n {NAMESPACE} deployment/binder -- "
         f"python3 - {shlex.quote(json.dumps(question))}"

@@ -12,14 +12,16 @@ from typing import Any
 import httpx
 import pytest
 
+from binder_node.federation.tokens import SPEC
 from tests.integration.binder_server import Handler, played
 from tests.node.harness import Home, Ran, events_in
 
 pytestmark = pytest.mark.node
-R2D = "quay.io/binder-node-testbed/repo2docker"
 
+# A node of the tests' size has a quota below the redirector's usual headroom.
 HOSTS = """\
 federationRedirect:
+  pod_headroom: 0
   hosts:
     prime:
       prime: true
@@ -80,8 +82,7 @@ def prime(home: Home) -> Iterator[Prime]:
         made = Prime(home, f"http://127.0.0.1:{server.port}", asked(home, "/versions").json())
         server.routes["GET /versions"] = lambda to: to.reply(200, made.versions)
         server.routes["GET /health"] = lambda to: to.reply(200, asked(home, "/health").json())
-        spec = "git/https%3A%2F%2Fbinder-node.invalid%2Ftoken-check/HEAD"
-        server.routes[f"GET /v2/{spec}"] = made.page
+        server.routes[f"GET /v2/{SPEC}"] = made.page
         yield made
 
 
@@ -127,6 +128,10 @@ def test_the_nodes_own_numbers_gate_a_step(home: Home, git: str, prime: Prime, t
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert ramp.stdout is not None
+        # What is launched before the first look is not the window's.
+        while '"progress"' not in (line := ramp.stdout.readline()):
+            assert line
         for _ in range(2):
             home.launch(f"{git}/minimal.git").ok()
         out, _ = ramp.communicate(timeout=120)
@@ -143,27 +148,28 @@ def test_following_the_prime_proves_a_new_build_image_and_refuses_a_broken_one(
     home: Home, git: str, prime: Prime
 ) -> None:
     before = prime.versions
-    old = before["builder_info"]["build_image"]
+    old = str(before["builder_info"]["build_image"])
+    new, broken = (f"{old.rpartition(':')[0]}:{tag}" for tag in ("new", "broken"))
     pins = home.inventory.with_suffix(".pins.toml")
     follow = ("--prime", prime.url, "--once", "--every", "1", "--canary", f"{git}/minimal.git", "-o", "json")
     try:
-        home.ssh(f"k3s ctr images tag --force {old} {R2D}:2026.4.1")
-        prime.versions = image_of(before, f"{R2D}:2026.4.1")
+        home.ssh(f"k3s ctr images tag --force {old} {new}")
+        prime.versions = image_of(before, new)
         done = federation(home, "follow", *follow).ok()
         assert asked(home, "/versions").json() == prime.versions
         assert done.last["data"]["what"] == "parity"
         assert 0 < done.last["data"]["minutes"] < 10
-        assert pins.read_text().endswith(f'[images]\nbuild = "{R2D}:2026.4.1"\n')
+        assert pins.read_text().endswith(f'[images]\nbuild = "{new}"\n')
 
         # An image that is none: the release stays as it is, so that the redirector leaves the node out.
-        pause = home.ssh("k3s ctr images ls -q | grep -m 1 pause").strip()
-        home.ssh(f"k3s ctr images tag --force {pause} {R2D}:2026.4.2")
-        prime.versions = image_of(before, f"{R2D}:2026.4.2")
-        broken = federation(home, "follow", *follow)
-        assert broken.code == 1
-        assert broken.last["data"]["canary"] == f"{git}/minimal.git"
-        assert f"canary {git}/minimal.git was not built on {R2D}:2026.4.2: " in broken.last["message"]
-        assert asked(home, "/versions").json() == image_of(before, f"{R2D}:2026.4.1")
+        hub = home.ssh("k3s ctr images ls -q | grep -m 1 /k8s-hub:").strip()
+        home.ssh(f"k3s ctr images tag --force {hub} {broken}")
+        prime.versions = image_of(before, broken)
+        refused = federation(home, "follow", *follow)
+        assert refused.code == 1
+        assert refused.last["data"]["canary"] == f"{git}/minimal.git"
+        assert f"canary {git}/minimal.git was not built on {broken}: " in refused.last["message"]
+        assert asked(home, "/versions").json() == image_of(before, new)
     finally:
         pins.unlink(missing_ok=True)
         home.up().ok()
