@@ -108,6 +108,8 @@ def _with_entry(source: Text, key: Key) -> str:
         newline = source.newline
         whole = text if text.endswith("\n") or not text else f"{text}{newline}"
         return f"{whole}{key[0]}:{newline}  {name}{ALONE}{newline}"
+    if section is None:
+        raise source.problem(0, key, "is not there", f"write it, with {key[-1]}: 0")
     first = yamltext.mapping(source, key[:-1]).value[0][0].start_mark
     above = _line(text, text.rfind(f"{key[-2]}:", 0, first.index))[1]
     return f"{text[:above]}{' ' * first.column}{name}{DEFAULT}{source.newline}{text[above:]}"

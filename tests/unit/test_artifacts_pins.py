@@ -9,6 +9,7 @@ import pytest
 from binder_node.artifacts.pins import Pin, Pins, load_pins
 from binder_node.artifacts.recipe import DEFAULT_ORDER, Build, Release, recipes
 from binder_node.errors import InputError
+from binder_node.federation.follow import Chart, pins_text
 
 
 def overlay(folder: Path, text: str) -> Path:
@@ -140,3 +141,16 @@ def test_pick_drops_doubles_and_keeps_order() -> None:
     pins = Pins({name: load_pins().entries["helm"] for name in ("a", "b", "c")}, {}, Path("unused"))
     assert pins.pick(["c", "a", "c"]) == ("c", "a")
     assert DEFAULT_ORDER == ("file", "release", "module")
+
+
+def test_a_nodes_own_pins_lie_over_the_overlay_and_keep_its_order(tmp_path: Path) -> None:
+    over = overlay(tmp_path, 'sources = ["module"]\n[images]\nbuild = "r2d:1"\nother = "x:1"\n')
+    own = tmp_path / "bids.pins.toml"
+    own.write_text(pins_text("r2d:2", Chart("1.0", "https://charts.test/binderhub-1.0.tgz", "d" * 64)))
+    pins = load_pins(over, own)
+    assert pins.images == {"build": "r2d:2", "other": "x:1"}
+    assert pins.entries["binderhub-chart"].version == "1.0"
+    assert pins.entries["binderhub-chart"].sources == ("release",)
+    assert pins.entries["registry"].sources == ("module",)
+    assert pins.overlay == over
+    assert load_pins(None, own).images["build"] == "r2d:2"
