@@ -27,6 +27,8 @@ from binder_node.spec.model import Spec
 STAGE = "drain"
 # A new BinderHub is up by the end of the release's stage; its predecessor may answer for some seconds more.
 QUOTA_SECONDS = 60.0
+# So many answers in a row, a second apart: a BinderHub that goes serves for five more (values/base.yaml, preStop).
+AGREEING = 6
 # In whichever namespace: a federation's deploy has its own.
 SESSIONS = "k3s kubectl get pods -A -l app=jupyterhub,component=singleuser-server -o json --request-timeout=20s"
 
@@ -85,16 +87,16 @@ def _here(opened: Opened, edit: Callable[[str, str], str], sources: Sources, rep
 
 def await_quota(member: Reached, drained: bool, report: Reporter) -> None:
     """Wait until /health tells the new quota, by which the redirector goes. Raises DeadlineError."""
-    name, deadline, last = member.node.spec.name, time.monotonic() + QUOTA_SECONDS, ""
+    name, deadline, last, agreed = member.node.spec.name, time.monotonic() + QUOTA_SECONDS, "", 0
     with step(report, STAGE, "wait for /health to tell the quota"):
         while True:
             try:
                 quota = health(member.binder.health()).quota
-                if (quota == 0) is drained:
+                agreed, last = (agreed + 1 if (quota == 0) is drained else 0), f"it tells {quota}"
+                if agreed == AGREEING:
                     return
-                last = f"it tells {quota}"
             except (StepError, ValueError) as error:  # a request that met the BinderHub that goes
-                last = str(error)
+                agreed, last = 0, str(error)
             if time.monotonic() > deadline:
                 what = f"/health to tell {'quota 0' if drained else 'a quota'}"
                 raise DeadlineError(name, what, QUOTA_SECONDS, last)
