@@ -1,0 +1,52 @@
+"""testinfra over the node's own ssh configuration: strict, one shared connection, a deadline for each command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from testinfra.backend.base import BaseBackend, CommandResult
+from testinfra.host import Host
+
+from binder_node import remote
+from binder_node.node import Access
+
+# Of a command that says no other.
+SECONDS = 30.0
+
+
+class NodeBackend(BaseBackend):
+    """Commands of testinfra's, as root, by :func:`binder_node.remote.run`.
+
+    testinfra's own ssh backend waits for ever, and its paramiko backend takes any host key.
+    """
+
+    NAME = "binder-node"
+
+    def __init__(self, access: Access) -> None:
+        super().__init__(access.name, sudo=access.user != "root")
+        self.access = access
+
+    def get_sudo_command(self, command: str, sudo_user: str | None) -> str:
+        """As testinfra's, but never asking for a password."""
+        return "sudo -n " + super().get_sudo_command(command, sudo_user).removeprefix("sudo ")
+
+    def run(self, command: str, *args: str, **more: Any) -> CommandResult:
+        """``timeout`` in seconds and ``input`` may be said besides.
+
+        Raises:
+            StepError: ssh itself failed.
+            DeadlineError: the command did not end in time.
+        """
+        whole = self.get_command(command, *args)
+        done = remote.run(
+            self.access, whole, timeout=more.get("timeout", SECONDS), input=more.get("input"), check=False
+        )
+        return self.result(done.code, whole.encode(), done.stdout, done.stderr)
+
+
+def host_of(access: Access) -> Host:
+    """testinfra's host for a machine; nothing is connected yet."""
+    backend = NodeBackend(access)
+    host = Host(backend)
+    backend.set_host(host)
+    return host
