@@ -61,7 +61,7 @@ def kubectl(host: Any, node: Node) -> Callable[[str], Any]:
     """The node's own kubectl, its answer parsed: ``kubectl("get nodes")``. Raises StepError where it refuses."""
 
     def asked(command: str) -> Any:
-        done = host.run(f"k3s kubectl {command} -o json")
+        done = host.run(f"k3s kubectl {command}{'' if '--raw' in command else ' -o json'}")
         if done.failed:
             name = node.spec.name
             raise StepError(name, f"kubectl {command}", done.stderr, f"see `binder-node logs {name} k3s`")

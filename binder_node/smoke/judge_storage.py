@@ -1,0 +1,99 @@
+"""What the bucket shows, judged. Pure: S3's answers in, a Trouble or None out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from binder_node.smoke.checks import Trouble
+from binder_node.storage.bucket import Bucket
+from binder_node.storage.endpoint import REMEDIES
+from binder_node.storage.policy import ABORT_AFTER_DAYS
+from binder_node.storage.probe import PREFIX
+
+# What our registries and checks keep at the bucket's top: Distribution's root, and the probe's.
+OWN = ("docker/", PREFIX)
+# A datacenter's own network takes less than a millisecond, a neighbouring country's 10 to 20 (Hetzner's Falkenstein
+# to Helsinki: 24 ms): each blob of a push is several round trips (mybinder.org-deploy #3182). Seconds.
+NEAR = 0.015
+# S3 refuses a request that is 15 minutes off (RequestTimeTooSkewed). Seconds.
+SKEW = 300.0
+REFUSALS = {"missing": "InvalidAccessKeyId", "stale": "SignatureDoesNotMatch", "unscoped": "AccessDenied"}
+
+
+def key(seen: Bucket, bucket: str) -> Trouble | None:
+    """The endpoint takes the registry's key."""
+    if seen.key == "ok":
+        return None
+    code = REFUSALS[seen.key]
+    return Trouble(f"bucket {bucket} refuses the registry's key: {code}", REMEDIES[code])
+
+
+def exists(seen: Bucket, bucket: str) -> Trouble | None:
+    return None if seen.exists else Trouble(f"bucket {bucket} is not there", REMEDIES["NoSuchBucket"])
+
+
+def lifecycle(seen: Bucket, bucket: str) -> Trouble | None:
+    """Incomplete uploads go after a day; nobody else ever sees them."""
+    if seen.lifecycle:
+        return None
+    return Trouble(
+        f"bucket {bucket} keeps incomplete uploads for ever",
+        f"a lifecycle rule of {ABORT_AFTER_DAYS} day: binder-node up",
+    )
+
+
+def stale_uploads(environment: Mapping[str, str]) -> Trouble | None:
+    """MinIO takes no such rule: it removes parts by itself after what its environment says, in hours."""
+    value = environment.get("MINIO_API_STALE_UPLOADS_EXPIRY", "")
+    hours = value.removesuffix("h")
+    if value.endswith("h") and hours.isdigit() and 0 < int(hours) <= 24 * ABORT_AFTER_DAYS:
+        return None
+    return Trouble(
+        f"MinIO keeps incomplete uploads for {value or 'as long as it likes'}",
+        "`binder-node up`; if its file is right, `systemctl restart minio`",
+    )
+
+
+def scope(code: str, other: str) -> Trouble | None:
+    """``code`` is S3's answer to the key's look into a bucket that is not its own (``other``)."""
+    if code == "AccessDenied":
+        return None
+    return Trouble(
+        f"the registry's key is not kept to its bucket: a look into {other} was answered with {code}",
+        "on MinIO it should have the policy binder-node-registry only; `binder-node secrets rotate` makes it anew",
+    )
+
+
+def only_ours(top: Collection[str], bucket: str) -> Trouble | None:
+    """Names at the bucket's top: another registry's or another member's do not belong there."""
+    foreign = sorted(set(top) - set(OWN))
+    if not foreign:
+        return None
+    return Trouble(
+        f"bucket {bucket} holds what is not ours: {', '.join(foreign[:3])}",
+        "one bucket and one registry a member: give one of them a bucket of its own",
+    )
+
+
+def near(seconds: float, endpoint: str) -> Trouble | None:
+    """Seconds that the node needs to connect."""
+    if seconds <= NEAR:
+        return None
+    return Trouble(
+        f"{endpoint} is {seconds * 1000:.0f} ms away from the node",
+        "put the bucket where the machine is: every push and pull waits for it",
+    )
+
+
+def clock(off: float, endpoint: str) -> Trouble | None:
+    """Seconds between the endpoint's clock and the node's."""
+    if abs(off) <= SKEW:
+        return None
+    return Trouble(
+        f"the clocks of {endpoint} and the node are {abs(off):.0f} s apart", REMEDIES["RequestTimeTooSkewed"]
+    )
+
+
+def environment(text: str) -> dict[str, str]:
+    """/proc/PID/environ, its NULs as line ends."""
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
