@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from binder_node.smoke import hooks
-from binder_node.smoke.checks import MARK, Check, CheckFailed, Result, causes, chosen, ordered
+from binder_node.smoke.checks import MARK, Check, CheckFailed, Result, causes, chosen, names, ordered
 
 if TYPE_CHECKING:
     from binder_node.lifecycle.opened import Opened
@@ -64,7 +64,7 @@ class Suite:
         """Put the checks into their order. Tests that are none come after them, as they were."""
         by_id = {found.id: item for item in items if (found := check_of(item))}
         others = [item for item in items if not check_of(item)]
-        only = [name for name in config.option.only.split(",") if name]
+        only = names(config.option.only)
         try:
             every = ordered([found for item in items if (found := check_of(item))])
             run = chosen(every, only, deep=config.option.deep)

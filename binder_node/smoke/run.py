@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from binder_node.errors import InputError, Problem, StepError
-from binder_node.smoke.checks import Check, Result
+from binder_node.smoke.checks import Check, Result, catalogue, chosen, names
 
 PACKAGE = "binder_node.smoke"
 # pytest's exit codes: https://docs.pytest.org/en/stable/reference/exit-codes.html
@@ -92,6 +92,11 @@ def run(
     """
     import pytest
 
+    try:
+        chosen(catalogue(), names(only), deep=deep)
+    except ValueError as error:
+        right = "docs/reference/smoke.md has all"
+        raise InputError(Problem("", 0, "--only", f"no such layer or check: {error}", right)) from None
     argv = ["--pyargs", PACKAGE, "--node", node, "-c", str(Path(__file__).with_name("smoke.ini")), "-s"]
     # Nobody else's plugins, settings or screen: a result must not depend on what is installed beside us.
     argv += ["--disable-plugin-autoload", "-p", "binder_node.smoke.plugin", "-p", "no:terminal"]
@@ -105,8 +110,6 @@ def run(
         code = int(pytest.main(argv, plugins=[listener]))
     if code == INTERRUPTED:
         raise KeyboardInterrupt
-    if code in (USAGE, NOTHING) and only and not listener.broken:
-        raise InputError(Problem("", 0, "--only", f"{only}: no such layer or check", "docs/reference/smoke.md has all"))
     if listener.broken or code in (INTERNAL, USAGE, NOTHING):
         said = "\n".join(listener.broken) or f"pytest ended with {code}"
         raise StepError("here", "run the checks", said, "this is a bug of binder-node")

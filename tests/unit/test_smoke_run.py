@@ -1,0 +1,126 @@
+"""A run of the checks as an operator or CI sees it, on a node that was never made: one cause, all else blocked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as xml
+from pathlib import Path
+
+import pytest
+
+from binder_node.smoke.checks import catalogue
+
+SHALLOW = [item.id for item in catalogue() if not item.deep]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the inventory of a machine that was never made, called ``lone``."""
+    folder = tmp_path_factory.mktemp("home")
+    done = binder_node(folder, "init", "lone", "--provider", "local")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def run(folder: Path, *argv: str, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "BINDER_NODE_STATE": str(folder / "state"),
+        "BINDER_NODE_IDENTITY": str(folder / "identity.txt"),
+        "BINDER_NODE_LOCAL_DIR": str(folder / "machines"),
+        "NO_COLOR": "1",
+        **more,
+    }
+    environment.pop("BINDER_NODE_PINS", None)
+    return subprocess.run(
+        argv, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+
+
+def binder_node(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return run(folder, str(Path(sys.executable).with_name("binder-node")), *words, **more)
+
+
+def plain_pytest(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "pytest", "--pyargs", "binder_node.smoke", "-p", "no:cacheprovider"]
+    return run(folder, *argv, *words)
+
+
+def test_one_failure_blocks_what_stands_on_it_and_everything_is_in_the_document(home: Path) -> None:
+    done = binder_node(home, "smoke", "lone", "-o", "json")
+    assert (done.returncode, done.stderr) == (1, "")
+    told = json.loads(done.stdout)
+    assert (told["node"], told["ok"]) == ("lone", False)
+    assert [entry["id"] for entry in told["checks"]] == SHALLOW
+    first, *others = told["checks"]
+    assert (first["id"], first["outcome"]) == ("machine.ssh", "failed")
+    assert "binder-node up lone" in first["reason"]
+    assert {(entry["outcome"], *entry["because"]) for entry in others} == {("blocked", "machine.ssh")}
+
+
+def test_people_read_the_failure_with_its_remedy_and_a_table_of_layers(home: Path) -> None:
+    done = binder_node(home, "smoke", "lone")
+    assert (done.returncode, done.stdout) == (1, "")
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("✗ machine.ssh ")
+    rows = [line.split() for line in lines]
+    assert any(row[:1] == ["k3s"] and row[-1] == "blocked" for row in rows)
+    assert "more with --deep" in lines[-1]
+
+
+def test_junit_has_every_check_with_reason_and_cause(home: Path) -> None:
+    binder_node(home, "smoke", "lone", "--junit", "out.xml")
+    suite = xml.parse(home / "out.xml").getroot().find("testsuite")
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == (str(len(SHALLOW)), "1", "0")
+    properties = [
+        {entry.get("name"): entry.get("value") for entry in case.iter("property")} for case in suite.iter("testcase")
+    ]
+    assert [entry["check"] for entry in properties] == SHALLOW
+    assert "binder-node up lone" in str(properties[0]["reason"])
+    assert {entry.get("because") for entry in properties[1:]} == {"machine.ssh"}
+
+
+def test_plain_pytest_runs_the_very_same(home: Path) -> None:
+    done = plain_pytest(home, "--node", "lone", "-v")
+    assert done.returncode == 1
+    assert f"1 failed, {len(SHALLOW) - 1} skipped" in done.stdout
+    assert "machine.ssh: " in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "not looked at: machine.ssh failed" in plain_pytest(home, "--node", "lone", "-rs").stdout
+
+
+def test_a_part_runs_with_what_it_needs(home: Path) -> None:
+    done = binder_node(home, "smoke", "lone", "--only", "k3s.pods", "-o", "json")
+    assert [entry["id"] for entry in json.loads(done.stdout)["checks"]] == [
+        "machine.ssh",
+        "k3s.unit",
+        "k3s.api",
+        "k3s.pods",
+    ]
+
+
+@pytest.mark.parametrize("words", [["smoke", "lone", "--only", "k3s,frobs"], ["smoke", "nobody"]])
+def test_what_there_is_not_is_told_and_nothing_is_run(home: Path, words: list[str]) -> None:
+    done = binder_node(home, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "frobs" in done.stderr or "nobody" in done.stderr
+
+
+def test_plain_pytest_wants_a_node(home: Path) -> None:
+    done = plain_pytest(home)
+    assert done.returncode == 4
+    assert "--node NODE" in done.stderr
+
+
+def test_a_shells_settings_for_pytest_change_nothing(home: Path) -> None:
+    (home / "pytest.ini").write_text("[pytest]\naddopts = --strict-config -k nothing\npython_files = none.py\n")
+    try:
+        done = binder_node(home, "smoke", "lone", "-o", "json", PYTEST_ADDOPTS="-x --maxfail=1 -n 2")
+    finally:
+        (home / "pytest.ini").unlink()
+    assert len(json.loads(done.stdout)["checks"]) == len(SHALLOW)
