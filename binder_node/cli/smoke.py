@@ -71,6 +71,7 @@ def fields(summary: Summary) -> dict[str, Any]:
                 "reason": result.reason,
                 "remedy": result.remedy,
                 "because": list(result.because),
+                "traceback": result.traceback,
                 "guide": list(result.check.guide),
             }
             for result in summary.results

@@ -92,6 +92,8 @@ class Shown:
         self._screen.print(f"[red]✗[/] [bold]{escape(result.check.id)}[/] {escape(result.reason)}")
         if result.remedy:
             self._screen.print(f"  → {escape(result.remedy)}")
+        if result.traceback:
+            self._screen.print(result.traceback, markup=False)
 
     def _draw(self) -> None:
         if self._live is not None:

@@ -14,7 +14,7 @@ from binder_node.node import Access
 SECONDS = 30.0
 
 
-class NodeBackend(BaseBackend):
+class NodeBackend(BaseBackend):  # type: ignore[misc]  # testinfra has no types
     """Commands of testinfra's, as root, by :func:`binder_node.remote.run`.
 
     testinfra's own ssh backend waits for ever, and its paramiko backend takes any host key.
@@ -28,7 +28,8 @@ class NodeBackend(BaseBackend):
 
     def get_sudo_command(self, command: str, sudo_user: str | None) -> str:
         """As testinfra's, but never asking for a password."""
-        return "sudo -n " + super().get_sudo_command(command, sudo_user).removeprefix("sudo ")
+        usual: str = super().get_sudo_command(command, sudo_user)
+        return "sudo -n " + usual.removeprefix("sudo ")
 
     def run(self, command: str, *args: str, **more: Any) -> CommandResult:
         """``timeout`` in seconds and ``input`` may be said besides.

@@ -67,6 +67,7 @@ class Result:
     """How a check ended. ``because``: of a ``blocked`` one, the ids of the failed checks that it stands on.
 
     ``reason`` and ``remedy`` are a failed one's; a ``skipped`` one's reason is why it does not apply to this node.
+    ``traceback``: of a check that broke by itself.
     """
 
     check: Check
@@ -75,6 +76,7 @@ class Result:
     reason: str = ""
     remedy: str = ""
     because: tuple[str, ...] = ()
+    traceback: str = ""
 
 
 def check(

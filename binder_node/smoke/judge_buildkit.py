@@ -51,7 +51,7 @@ def network(item: Mapping[str, Any]) -> Trouble | None:
 
 def bridge(text: str, wanted: BuildKit, interface: Mapping[str, int]) -> Trouble | None:
     """``text``: the network's configuration; ``interface``: MTU of the bridge, if a build has made it already."""
-    plugin = next(iter(json.loads(text).get("plugins") or ()), {})
+    plugin: dict[str, Any] = next(iter(json.loads(text).get("plugins") or ()), {})
     subnets = [item.get("subnet") for ranges in plugin.get("ipam", {}).get("ranges") or () for item in ranges]
     wrong = [
         f"{what} is {real}, not {said}"
@@ -102,7 +102,8 @@ def total(text: str) -> int:
     text = text.strip()
     while position < len(text):
         found, position = decoder.raw_decode(text, position)
-        for record in found if isinstance(found, list) else [found]:
+        # An empty cache is `null`.
+        for record in found if isinstance(found, list) else filter(None, [found]):
             size += int(record.get("size") or 0)
         while position < len(text) and text[position].isspace():
             position += 1

@@ -23,8 +23,8 @@ SKEW = 5.0
 FREE_BYTES, FREE_SHARE = 1 * GB, 0.05
 # The kubelet evicts at 5 % of inodes (host/k3s.py); a tenth is the last moment to hear of it.
 INODE_SHARE = 0.10
-# systemd's word for our services' limit; what a shell gives is 1024.
-OPEN_FILES = 2**16
+# A unit without a limit of its own has 1024; 300 pods take containerd and K3s some ten each.
+OPEN_FILES = 2**14
 # Ports that a node's parts listen on, whatever `ss` says: K3s's (https://docs.k3s.io/installation/requirements),
 # the kubelet's, containerd's metrics, ours.
 INNER_PORTS = (2379, 2380, 6443, 6444, 8472, 10248, 10249, 10250, 10255, 10256, 10257, 10259, 1338, MINIO_PORT,
@@ -193,11 +193,12 @@ def mounts(text: str) -> list[Mount]:
     """What ``df --output=target,source,fstype,size,avail,itotal,iavail -B1`` printed, without its first line."""
     found = []
     for line in text.splitlines()[1:]:
-        *names, size, free, inodes, inodes_free = line.split()
-        if len(names) != 3 or not size.isdigit():
+        fields = line.split()
+        if len(fields) != 7 or not fields[3].isdigit():
             continue  # a name with blanks, or a filesystem without a size
-        numbers = [int(number) if number.isdigit() else 0 for number in (size, free, inodes, inodes_free)]
-        found.append(Mount(*names, *numbers))
+        where, source, kind, *counts = fields
+        size, free, inodes, inodes_free = (int(count) if count.isdigit() else 0 for count in counts)
+        found.append(Mount(where, source, kind, size, free, inodes, inodes_free))
     return found
 
 
@@ -309,11 +310,13 @@ def from_outside(reached: Collection[int], meant: Collection[int]) -> Trouble | 
 
 
 def name(own: str, text: str, address: str) -> Trouble | None:
-    """``text`` of ``getent ahostsv4 NAME``: an address at the start of each line."""
-    found = (text.split() or ["unknown"])[0]
-    if found == address:
+    """``text`` of ``getent ahostsv4 NAME``: an address at the start of each line. Debian's own 127.0.1.1 may be
+    among them."""
+    found = list(dict.fromkeys(line.split()[0] for line in text.splitlines() if line.strip()))
+    if address in found:
         return None
-    return Trouble(f"{own} is {found} there, the machine is {address}", f"see /etc/hosts; {AGAIN}")
+    known = ", ".join(found) or "unknown"
+    return Trouble(f"{own} is {known} there, the machine is {address}", f"see /etc/hosts; {AGAIN}")
 
 
 def public_names(found: Mapping[str, Collection[str]], address: str) -> Trouble | None:

@@ -6,6 +6,7 @@ It does nothing in a run without ``--node``.
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,25 +101,28 @@ class Suite:
         if found is None:
             return report
         now = self._under_way.get(found.id, Result(found, "ok"))
+        now = replace(now, seconds=round(now.seconds + call.duration, 3))
         if report.failed and call.excinfo is not None:
-            reason, remedy = told(call.excinfo.value) or (f"the check itself broke: {call.excinfo.value!r}", BUG)
-            if remedy != BUG:
-                report.longrepr = f"{found.id}: {reason}\n-> {remedy}" if remedy else f"{found.id}: {reason}"
-            properties = [("reason", reason), ("remedy", remedy)]
-            item.user_properties += properties
-            report.user_properties += properties
-            now = Result(found, "failed", now.seconds, reason, remedy)
+            now = self._failed(item, report, now, call.excinfo.value)
         elif report.skipped and now.outcome == "ok":
-            now = Result(found, "skipped", now.seconds, _skipped(report))
-        now = Result(now.check, now.outcome, round(now.seconds + call.duration, 3), now.reason, now.remedy, now.because)
+            now = replace(now, outcome="skipped", reason=_skipped(report))
         self._under_way[found.id] = now
         if report.when == "teardown":
             self.results[found.id] = now
             self.config.hook.pytest_smoke_finished(result=now)
         return report
 
-
-BUG = "this is a bug of binder-node: its traceback follows"
+    def _failed(self, item: pytest.Item, report: pytest.TestReport, now: Result, error: BaseException) -> Result:
+        """The failure as the report and the result tell it: reason and remedy, or a bug's traceback."""
+        deliberate = told(error)
+        traceback = "" if deliberate else str(report.longrepr)
+        reason, remedy = deliberate or (f"the check itself broke: {error!r}", "tell binder-node's authors, it is a bug")
+        if deliberate:
+            report.longrepr = f"{now.check.id}: {reason}" + (f"\n-> {remedy}" if remedy else "")
+        properties = [("reason", reason), ("remedy", remedy)]
+        item.user_properties += properties
+        report.user_properties += properties
+        return replace(now, outcome="failed", reason=reason, remedy=remedy, traceback=traceback)
 
 
 def told(error: BaseException) -> tuple[str, str] | None:

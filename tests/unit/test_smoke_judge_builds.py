@@ -78,7 +78,7 @@ def test_collector() -> None:
 
 def test_cache() -> None:
     text = '{"id": "a", "size": 5}\n{"id": "b", "size": 7}\n'
-    assert (build.total(text), build.total('[{"size": 5}, {"size": 7}]'), build.total("")) == (12, 12, 0)
+    assert (build.total(text), build.total('[{"size": 5}, {"size": 7}]'), build.total("null\n")) == (12, 12, 0)
     assert build.cache_size(CACHE, WANTED) is None
     assert "over its limit" in reason(build.cache_size(2 * CACHE, WANTED))
 

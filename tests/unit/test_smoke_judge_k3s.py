@@ -43,7 +43,7 @@ def pod(name: str = "a", component: str = "", phase: str = "Running", old: float
     }
 
 
-READY = {"conditions": [{"type": "Ready", "status": "True"}]}
+READY: dict[str, Any] = {"conditions": [{"type": "Ready", "status": "True"}]}
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def test_ports_from_outside() -> None:
 
 
 def test_names() -> None:
-    assert judge.name("bids-1", "203.0.113.9     STREAM bids-1\n", "203.0.113.9") is None
+    assert judge.name("bids-1", "127.0.1.1  STREAM bids-1\n203.0.113.9     STREAM\n", "203.0.113.9") is None
     assert reason(judge.name("bids-1", "", "203.0.113.9")) == "bids-1 is unknown there, the machine is 203.0.113.9"
     assert judge.public_names({"a.org": {"203.0.113.9"}}, "203.0.113.9") is None
     said = reason(judge.public_names({"a.org": {"203.0.113.8"}, "b.org": set()}, "203.0.113.9"))
