@@ -1,0 +1,208 @@
+"""Asking the node's registries from the node itself: one round trip, under the names that images have."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import secrets
+import shlex
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+from typing import Any, Literal
+
+from binder_node import remote
+from binder_node.errors import StepError
+from binder_node.layout import PULL_PORT, PULL_USER, PUSH_USER, registry_name
+from binder_node.node import Access, Node
+
+MANIFEST, INDEX = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"
+CONFIG, LAYER = "application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar"
+SECONDS = 60
+# Of the layer that is pushed and pulled: more than one packet, less than anybody notices.
+LAYER_BYTES = 1 << 20
+
+Side = Literal["push", "pull"]
+Login = Literal["", "push", "pull", "nobody"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request: ``name`` is the answer's; ``at`` the instance, ``login`` whose password is shown, if any's."""
+
+    name: str
+    at: Side
+    login: Login = ""
+    path: str = "/v2/"
+    method: str = "GET"
+    accept: str = ""
+    body: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``status`` 0: nobody answered. ``reason`` is what a refusal said, ``sha256`` of what came, ``digest`` what the
+    registry calls it, ``step`` which step of a push this was."""
+
+    status: int = 0
+    reason: str = "was not asked"
+    type: str = ""
+    digest: str = ""
+    size: int = 0
+    sha256: str = ""
+    body: str = field(default="", repr=False)
+    step: str = ""
+
+    def __str__(self) -> str:
+        return f"HTTP {self.status} {self.reason}".strip() if self.status else f"no answer: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the node's registries answered by the asks' names; ``addresses`` are those of the registry's name there."""
+
+    addresses: tuple[str, ...]
+    by_name: Mapping[str, Answer]
+
+    def __getitem__(self, name: str) -> Answer:
+        return self.by_name.get(name, Answer())
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A small image of random bytes, which no store has seen: config and one layer, and the manifest over them."""
+
+    repository: str
+    tag: str
+    manifest: bytes
+    blobs: tuple[bytes, ...]
+
+    @property
+    def digest(self) -> str:
+        return digest(self.manifest)
+
+
+def digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def fresh_image(repository: str, arch: str) -> Image:
+    """An image that was never anywhere. ``arch`` is Go's name of the machine's: ``amd64``, ``arm64``."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        about = tarfile.TarInfo("binder-node-smoke")
+        about.size = LAYER_BYTES
+        tar.addfile(about, io.BytesIO(secrets.token_bytes(LAYER_BYTES)))
+    layer = packed.getvalue()
+    config = _json(
+        {"architecture": arch, "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [digest(layer)]}}
+    )
+    manifest = _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, "digest": digest(config), "size": len(config)},
+            "layers": [{"mediaType": LAYER, "digest": digest(layer), "size": len(layer)}],
+        }
+    )
+    return Image(repository, "probe", manifest, (config, layer))
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True).encode()
+
+
+def ask(
+    node: Node, access: Access, asks: Sequence[Ask], image: Image | None = None, at: Side = "push", login: Login = "push"
+) -> Answers:
+    """Ask the registries of ``node``; with ``image``, push it first to ``at`` as ``login`` (the answer ``pushed``).
+
+    Raises:
+        StepError, DeadlineError: the machine does not run the program, or does not end it.
+    """
+    question: dict[str, Any] = {
+        "push": f"http://{registry_name(node.spec.names.registry)}",
+        "pull": f"http://127.0.0.1:{PULL_PORT}",
+        "logins": {
+            "push": [PUSH_USER, node.secrets.registry_push_password.reveal()],
+            "pull": [PULL_USER, node.secrets.registry_pull_password.reveal()],
+            "nobody": [PUSH_USER, secrets.token_hex(8)],
+        },
+        "asks": [asdict(one) for one in asks],
+    }
+    if image is not None:
+        question["image"] = {
+            "at": at,
+            "login": login,
+            "repository": image.repository,
+            "tag": image.tag,
+            "type": MANIFEST,
+            "manifest": base64.b64encode(image.manifest).decode(),
+            "blobs": [base64.b64encode(blob).decode() for blob in image.blobs],
+        }
+    script = (files("binder_node.smoke.on_node") / "registry.py").read_text(encoding="utf-8")
+    # Passwords go in by stdin.
+    done = remote.run(
+        access, f"exec python3 -c {shlex.quote(script)}", timeout=SECONDS, input=json.dumps(question), check=False
+    )
+    if done.code != 0:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.code}"])[-1]
+        raise StepError(access.name, "ask the registries from the node", last, "it needs python3")
+    return answers(done.stdout)
+
+
+def answers(text: str) -> Answers:
+    """What the program printed. Pure."""
+    found = json.loads(text)
+    addresses = tuple(found.pop("addresses"))
+    return Answers(addresses, {name: Answer(**{"reason": "", **about}) for name, about in found.items()})
+
+
+# --- what of an image lies where ---------------------------------------------------------------------------------
+
+
+def repository_of(image: str) -> tuple[str, str]:
+    """Repository and tag of an image's full name.
+
+    >>> repository_of("registry.example.org:5000/binder/x:abc")
+    ('binder/x', 'abc')
+    """
+    name, _, tag = image.rpartition(":")
+    return name.partition("/")[2], tag
+
+
+def blobs_of(manifest: Mapping[str, Any]) -> dict[str, int]:
+    """Digest and size of the config and the layers."""
+    parts = [manifest.get("config") or {}, *(manifest.get("layers") or ())]
+    return {part["digest"]: int(part.get("size", 0)) for part in parts if part.get("digest")}
+
+
+def own_layers(manifest: Mapping[str, Any], config: Mapping[str, Any], marker: str) -> list[str]:
+    """Digests of the layers whose step in the config's history names ``marker``: nobody else's image has these.
+
+    Where history and layers do not agree there are none.
+    """
+    steps = [one for one in config.get("history") or () if not one.get("empty_layer")]
+    layers = manifest.get("layers") or ()
+    if len(steps) != len(layers):
+        return []
+    return [
+        layer["digest"]
+        for layer, step in zip(layers, steps, strict=True)
+        if marker in step.get("created_by", "")
+    ]
+
+
+# Distribution's layout in a bucket (registry/storage/paths.go, v3), below the driver's root.
+ROOT = "docker/registry/v2"
+
+
+def objects_of(repository: str, digests: Sequence[str]) -> Iterator[str]:
+    """Prefixes of the bucket's objects of a whole repository, and of blobs that only its images have."""
+    yield f"{ROOT}/repositories/{repository}/"
+    for one in digests:
+        algorithm, _, hexadecimal = one.partition(":")
+        yield f"{ROOT}/blobs/{algorithm}/{hexadecimal[:2]}/{hexadecimal}/"
