@@ -31,6 +31,24 @@ def smoke(
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML there.", show_default=False)
     ] = None,
+    repository: Annotated[
+        str,
+        typer.Option(
+            "--repository",
+            metavar="URL",
+            envvar="BINDER_NODE_SMOKE_REPOSITORY",
+            help="Git repository of which --deep builds a new branch, as BinderHub clones it.",
+        ),
+    ] = "",
+    push_to: Annotated[
+        str,
+        typer.Option(
+            "--push-to",
+            metavar="URL",
+            envvar="BINDER_NODE_SMOKE_PUSH_TO",
+            help="Where that branch is pushed, if by another URL: git@github.com:ORG/NAME.git.",
+        ),
+    ] = "",
     output: OutputOption = Output.text,
     pins: PinsOption = None,
 ) -> None:
@@ -47,7 +65,17 @@ def smoke(
     with errors():
         found = opened.open_spec(node, pins)
         with showing(output is Output.text) as watcher:
-            summary = run(found.spec.name, node, watcher, deep=deep, only=only, junit=junit, pins=pins)
+            summary = run(
+                found.spec.name,
+                node,
+                watcher,
+                deep=deep,
+                only=only,
+                junit=junit,
+                pins=pins,
+                repository=repository,
+                push_to=push_to,
+            )
         if output is not Output.text:
             document(fields(summary), output)
         if not summary.ok:

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from binder_node.binder.client import Binder
 from binder_node.binder.kernel import run_code, shutdown
+from binder_node.binder.launch import STAGE, Launched, follow
 from binder_node.binder.repo import parse_repo
 from binder_node.cluster.tls import trust
 from binder_node.events import Event, Reporter
 from binder_node.lifecycle.opened import Opened, open_bare
 from binder_node.lifecycle.verbs import url_of
 from binder_node.providers import provider_for
-
-STAGE = "launch"
-
-
-@dataclass(slots=True)
-class Launched:
-    """``phases`` are the build stream's in order, each once; ``seconds`` when each began, counted from the request.
-
-    ``output`` is what the code printed, with its traceback when it failed; None when none was run.
-    """
-
-    repo: str
-    phases: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    url: str = ""
-    message: str = ""
-    output: str | None = None
-    failed: bool = False
 
 
 def launch(
@@ -50,33 +31,20 @@ def launch(
     provider = provider_for(node)
     address = provider.address(provider.inspect(_failures_only(report)))
     binder = Binder(url_of(node), connect_to=address, trust=trust(node.spec))
-    result, began = Launched(repo), time.monotonic()
-    token = ""
-    for event in binder.build(path):
-        phase = event.phase
-        if phase and (not result.phases or result.phases[-1] != phase):
-            result.phases.append(phase)
-            result.seconds[phase] = round(time.monotonic() - began, 2)
-            report(Event("progress", STAGE, phase, {"phase": phase}))
-        for line in event.message.splitlines():
-            report(Event("log", STAGE, line, {"phase": phase, "log": line}))
-        if phase == "ready":
-            result.url, token = event.url, event.token
-        if phase == "failed":
-            result.failed, result.message = True, event.message
+    result = follow(binder, repo, path, report)
     if not result.failed:
-        _use(binder, result, token, code, keep, began)
+        _use(binder, result, code, keep)
     report(Event("failed" if result.failed else "done", STAGE, _sentence(result), _data(result)))
     return result
 
 
-def _use(binder: Binder, result: Launched, token: str, code: str | None, keep: bool, began: float) -> None:
+def _use(binder: Binder, result: Launched, code: str | None, keep: bool) -> None:
     if code is not None:
-        ran = run_code(binder, result.url, token, code)
+        ran = run_code(binder, result.url, result.token, code)
         result.output, result.failed = ran.output, not ran.ok
-        result.seconds["kernel"] = round(time.monotonic() - began, 2)
+        result.seconds["kernel"] = result.since()
     if not keep:
-        shutdown(binder, result.url, token)
+        shutdown(binder, result.url, result.token)
 
 
 def _sentence(result: Launched) -> str:

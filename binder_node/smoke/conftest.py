@@ -14,6 +14,7 @@ from binder_node.lifecycle.opened import Opened, access_of, open_bare
 from binder_node.node import Access, Node
 from binder_node.smoke.backend import host_of
 from binder_node.smoke.plugin import suite
+from binder_node.smoke.trial import Trial
 from binder_node.spec.model import Spec
 
 
@@ -78,3 +79,21 @@ def binder(node: Node, address: str) -> Iterator[Binder]:
 
     with Binder(url_of(node), connect_to=address, trust=trust(node.spec)) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def trial(
+    pytestconfig: pytest.Config,
+    node: Node,
+    access: Access,
+    address: str,
+    host: Any,
+    kubectl: Callable[[str], Any],
+    binder: Binder,
+) -> Iterator[Trial]:
+    """The one launch that the deep checks share; all that it made is gone afterwards."""
+    repository: str = pytestconfig.option.repository
+    push_to: str = pytestconfig.option.push_to or repository
+    made = Trial(node, access, address, host, kubectl, binder, repository, push_to)
+    yield made
+    made.clean()

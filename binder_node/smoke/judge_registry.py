@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from binder_node.layout import PULL_PORT, PUSH_PORT
 from binder_node.smoke.checks import RESERVED, Trouble
-from binder_node.smoke.registry import INDEX, MANIFEST, Answer, Answers, Ask, Image, blobs_of
+from binder_node.smoke.registry import INDEX, MANIFEST, Answer, Answers, Ask, Image, blobs_of, digest
 from binder_node.spec.model import Spec
 
 NOWHERE = f"{RESERVED}/nowhere"
@@ -83,6 +83,14 @@ def containerd(code: int, said: str, image: str, spec: Spec) -> Trouble | None:
     return Trouble(reason, f"/etc/rancher/k3s/registries.yaml says how: run `binder-node up {spec.name}`")
 
 
+def pulled(code: int, said: str, image: str, spec: Spec) -> Trouble | None:
+    """``said`` is what the CRI answered to a pull of ``image``, which is there."""
+    if code == 0:
+        return None
+    last = (said.strip().splitlines() or [f"exit code {code}"])[-1]
+    return Trouble(f"containerd did not pull {image}: {last}", _logs(spec))
+
+
 def pushed(answer: Answer, spec: Spec) -> Trouble | None:
     """A new image was taken."""
     if answer.status == 201:
@@ -104,16 +112,12 @@ def same(found: Answers, image: Image) -> Iterator[Trouble]:
 
 def wanted_back(image: Image) -> dict[str, str]:
     """Digest of each thing that is pulled again, by its ask's name."""
-    from binder_node.smoke.registry import digest
-
     found = {"the manifest by its tag": image.digest, "the manifest by its digest": image.digest}
     return found | {f"blob {number}": digest(blob) for number, blob in enumerate(image.blobs, 1)}
 
 
 def pulls(image: Image) -> tuple[Ask, ...]:
     """The asks of :func:`wanted_back`."""
-    from binder_node.smoke.registry import digest
-
     root = f"/v2/{image.repository}"
     return (
         Ask("the manifest by its tag", "pull", "pull", f"{root}/manifests/{image.tag}", accept=MANIFEST),

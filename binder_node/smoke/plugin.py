@@ -26,6 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--node", metavar="NODE", help="The node's name (inventories/NODE.yaml) or its inventory.")
     group.addoption("--deep", action="store_true", help="Also the checks that write to the node or launch on it.")
     group.addoption("--only", metavar="NAMES", default="", help="These layers or checks, and what they need: k3s,...")
+    group.addoption("--repository", metavar="URL", default="", help="Git repository of which --deep builds a branch.")
+    group.addoption("--push-to", metavar="URL", default="", help="Where to push that branch; else --repository.")
     group.addoption("--pins", metavar="FILE", help="A TOML file that replaces or adds pins.")
 
 

@@ -116,7 +116,12 @@ def _json(document: Mapping[str, Any]) -> bytes:
 
 
 def ask(
-    node: Node, access: Access, asks: Sequence[Ask], image: Image | None = None, at: Side = "push", login: Login = "push"
+    node: Node,
+    access: Access,
+    asks: Sequence[Ask],
+    image: Image | None = None,
+    at: Side = "push",
+    login: Login = "push",
 ) -> Answers:
     """Ask the registries of ``node``; with ``image``, push it first to ``at`` as ``login`` (the answer ``pushed``).
 
@@ -189,20 +194,50 @@ def own_layers(manifest: Mapping[str, Any], config: Mapping[str, Any], marker: s
     layers = manifest.get("layers") or ()
     if len(steps) != len(layers):
         return []
-    return [
-        layer["digest"]
-        for layer, step in zip(layers, steps, strict=True)
-        if marker in step.get("created_by", "")
-    ]
+    return [layer["digest"] for layer, step in zip(layers, steps, strict=True) if marker in step.get("created_by", "")]
 
 
 # Distribution's layout in a bucket (registry/storage/paths.go, v3), below the driver's root.
 ROOT = "docker/registry/v2"
 
 
-def objects_of(repository: str, digests: Sequence[str]) -> Iterator[str]:
-    """Prefixes of the bucket's objects of a whole repository, and of blobs that only its images have."""
-    yield f"{ROOT}/repositories/{repository}/"
+def repository_objects(repository: str) -> str:
+    """Prefix of the bucket's objects of a whole repository, but for its blobs."""
+    return f"{ROOT}/repositories/{repository}/"
+
+
+def image_objects(repository: str, tag: str, manifest: str, blobs: Sequence[str]) -> Iterator[str]:
+    """Prefixes of the objects that only one image has: its tag, its manifest (by digest), its own ``blobs``.
+
+    >>> next(image_objects("binder/x", "abc", "sha256:dd", ["sha256:ee"]))
+    'docker/registry/v2/repositories/binder/x/_manifests/tags/abc/'
+    """
+    root = repository_objects(repository)
+    yield f"{root}_manifests/tags/{tag}/"
+    yield f"{root}_manifests/revisions/{manifest.replace(':', '/')}/"
+    yield from (f"{root}_layers/{one.replace(':', '/')}/" for one in blobs)
+    yield from blob_objects([manifest, *blobs])
+
+
+def blob_objects(digests: Sequence[str]) -> Iterator[str]:
+    """Prefixes of blobs' objects.
+
+    >>> list(blob_objects(["sha256:abcd"]))
+    ['docker/registry/v2/blobs/sha256/ab/abcd/']
+    """
     for one in digests:
         algorithm, _, hexadecimal = one.partition(":")
         yield f"{ROOT}/blobs/{algorithm}/{hexadecimal[:2]}/{hexadecimal}/"
+
+
+def forget(node: Node, access: Access, prefixes: Sequence[str]) -> None:
+    """Remove the bucket's objects below ``prefixes``.
+
+    Raises:
+        StepError, DeadlineError: the bucket cannot be reached, or refuses.
+    """
+    from binder_node.storage.bucket import remove_below
+    from binder_node.storage.stage import StorageStage
+
+    with StorageStage(node, access).endpoint() as endpoint:
+        remove_below(endpoint, prefixes)

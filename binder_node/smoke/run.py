@@ -82,8 +82,12 @@ def run(
     only: str = "",
     junit: Path | None = None,
     pins: Path | None = None,
+    repository: str = "",
+    push_to: str = "",
 ) -> Summary:
     """Check the node ``name`` of the inventory ``node``; ``only`` are names of layers or checks, parted by commas.
+
+    Deep checks build a branch of ``repository``, which they push to ``push_to`` (another way to the same one).
 
     Raises:
         InputError: ``only`` names what there is not.
@@ -105,6 +109,8 @@ def run(
     argv += ["--only", only] if only else []
     argv += ["--junit-xml", str(junit)] if junit else []
     argv += ["--pins", str(pins)] if pins else []
+    argv += ["--repository", repository] if repository else []
+    argv += ["--push-to", push_to] if push_to else []
     listener, began = _Listener(watcher), time.monotonic()
     with _own_environment():
         code = int(pytest.main(argv, plugins=[listener]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal, TypeVar
@@ -112,6 +112,29 @@ def remove(endpoint: Endpoint, tell: Callable[[int], None]) -> None:
         except minio.error.S3Error as error:
             if error.code != "NoSuchBucket":
                 raise
+
+
+def remove_below(endpoint: Endpoint, prefixes: Sequence[str]) -> int:
+    """Remove every object whose name begins with one of ``prefixes``; how many there were.
+
+    Raises:
+        StepError, DeadlineError: the endpoint refused, or does not answer.
+    """
+    from minio.deleteobjects import DeleteObject
+
+    count = 0
+    with explained(endpoint, f"remove objects from {endpoint.bucket}"):
+        server = client(endpoint)
+        for prefix in prefixes:
+            there = server.list_objects(bucket_name=endpoint.bucket, prefix=prefix, recursive=True)
+            for batch in _batches(there, BATCH):
+                objects = [DeleteObject(one.object_name) for one in batch]
+                failed = list(server.remove_objects(bucket_name=endpoint.bucket, delete_object_list=objects))
+                if failed:
+                    reason = f"{failed[0].code}: {failed[0].name} ({len(failed)} of {len(objects)})"
+                    raise StepError(endpoint.node, f"remove objects from {endpoint.bucket}", reason, "run this again")
+                count += len(objects)
+    return count
 
 
 def _batches(things: Iterable[T], size: int) -> Iterator[list[T]]:

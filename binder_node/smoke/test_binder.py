@@ -1,0 +1,85 @@
+"""Layer ``binder``: BinderHub and JupyterHub, asked from outside under their public names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from binder_node.binder.client import Binder
+from binder_node.cluster import served
+from binder_node.cluster.tls import trust
+from binder_node.lifecycle.opened import Opened
+from binder_node.smoke import judge_binder as judge
+from binder_node.smoke.checks import check, expect
+from binder_node.spec.model import Spec
+
+
+@pytest.fixture(scope="session")
+def hub(spec: Spec) -> str:
+    """JupyterHub's public address, without a slash at its end."""
+    return f"{'http' if spec.tls.mode == 'none' else 'https'}://{spec.names.hub}"
+
+
+@pytest.fixture(scope="session")
+def health(binder: Binder) -> dict[str, Any]:
+    return binder.health()
+
+
+@check("binder.certificates", "the world trusts the node's certificates", needs="machine.ssh", guide=28)
+def test_certificates(spec: Spec, address: str) -> None:
+    if spec.tls.mode == "none":
+        pytest.skip("the node serves plain HTTP (tls.mode: none)")
+    expect(*judge.certificates(served.look(spec, address, trust(spec))))
+
+
+@check(
+    "binder.versions", "/versions answers, with the build image of the pins", needs=("k3s.api", "binder.certificates")
+)
+def test_versions(binder: Binder, opened: Opened, spec: Spec) -> None:
+    expect(judge.versions(binder.versions(), opened.pins.images.get("build", ""), spec))
+
+
+@check("binder.health", "/health answers", needs="binder.versions")
+def test_health(request: pytest.FixtureRequest) -> None:
+    expect(judge.health_form(request.getfixturevalue("health")))
+
+
+@check("binder.hub-health", "JupyterHub answers through its proxy", needs=("k3s.api", "binder.certificates"))
+def test_hub_health(binder: Binder, hub: str, spec: Spec) -> None:
+    answer = binder.request("GET", f"{hub}/hub/api/health", "ask JupyterHub how it is")
+    remedy = f"see `binder-node logs {spec.name} hub`, and proxy"
+    expect(judge.status(f"{hub}/hub/api/health", answer.status_code, 200, remedy))
+
+
+@check("binder.gone", "a server that is not there is 424: /user/doesntexist", needs="binder.hub-health")
+def test_gone(binder: Binder, hub: str, spec: Spec) -> None:
+    answer = binder.request("GET", f"{hub}/user/doesntexist", "ask for nobody's server", follow_redirects=True)
+    remedy = f"values/base.yaml has JupyterHub say so: run `binder-node up {spec.name}`"
+    expect(judge.status(f"{hub}/user/doesntexist", answer.status_code, 424, remedy))
+
+
+@check("binder.other", "what is nowhere is 404: /other/", needs="binder.hub-health")
+def test_other(binder: Binder, hub: str) -> None:
+    answer = binder.request("GET", f"{hub}/other/doesntexist", "ask for a page that is not", follow_redirects=True)
+    expect(judge.status(f"{hub}/other/doesntexist", answer.status_code, 404, "does something else answer there?"))
+
+
+@check(
+    "binder.registry",
+    "BinderHub itself gets to the registry",
+    needs=("binder.health", "registry.pull-rights"),
+    guide=23,
+)
+def test_registry(health: dict[str, Any], spec: Spec) -> None:
+    expect(judge.registry(health, spec))
+
+
+@check("binder.hub", "BinderHub itself gets to JupyterHub", needs=("binder.health", "binder.hub-health"))
+def test_hub(health: dict[str, Any], spec: Spec) -> None:
+    expect(judge.hub(health, spec))
+
+
+@check("binder.quota", "there is room for launches", needs="binder.health", guide=2)
+def test_quota(health: dict[str, Any], spec: Spec) -> None:
+    expect(judge.quota(health, spec))

@@ -1,0 +1,224 @@
+"""One trial of the whole way on a node, step by step as the deep checks ask for it, and everything taken away again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from binder_node.binder.client import Binder
+from binder_node.binder.kernel import Ran, run_code, shutdown
+from binder_node.binder.launch import Launched, follow
+from binder_node.binder.repo import parse_repo
+from binder_node.errors import DeadlineError, StepError
+from binder_node.layout import NAMESPACE, registry_name
+from binder_node.node import Access, Node
+from binder_node.smoke import registry
+from binder_node.smoke.branch import FILE, Branch, push_branch, remove_branch
+from binder_node.smoke.reach import Target, node_targets, program, service_targets
+
+# A build of a few layers; a slow mirror, or a queue of other people's builds, may take most of it.
+BUILD_SECONDS = 600.0
+LAUNCH_SECONDS = 180.0
+GONE_SECONDS = 90.0
+CODE_SECONDS = 60.0
+PULL_SECONDS = 120.0
+USERS = "app=jupyterhub,component=singleuser-server"
+OWNER = "hub.jupyter.org/username"
+GITHUB = ("github.com", 443)
+
+
+@dataclass
+class Trial:
+    """``repository`` is where BinderHub clones from, ``push_to`` where we push (another way to the same one)."""
+
+    node: Node
+    access: Access
+    address: str
+    host: Any
+    kubectl: Callable[[str], Any]
+    binder: Binder
+    repository: str
+    push_to: str
+    branch: Branch | None = None
+    first: Launched | None = None
+    second: Launched | None = None
+    manifest: str = ""
+    digest: str = ""
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    # --- the way ----------------------------------------------------------------------------------------------------
+
+    def push(self) -> None:
+        """A new branch, whose build tries what a build must not reach."""
+        self.branch = push_branch(self.push_to, program([*self.targets(spared=()), self.world()]))
+
+    def launch(self, seconds: float) -> Launched:
+        """Launch the branch. Raises StepError, DeadlineError: BinderHub's answer is none."""
+        assert self.branch is not None
+        return follow(self.binder, self.repository, parse_repo(self.repository, self.branch.name), seconds=seconds)
+
+    def targets(self, spared: tuple[str, ...]) -> list[Target]:
+        """What users' code must not reach: the node, and the release's Services but for the ``spared``."""
+        found = self.kubectl(f"get services -n {NAMESPACE}")["items"]
+        services = {
+            item["metadata"]["name"]: (item["spec"]["clusterIP"], int(item["spec"]["ports"][0]["port"]))
+            for item in found
+            if item["spec"].get("clusterIP", "None") != "None" and item["spec"].get("ports")
+        }
+        return [*node_targets(self.node.spec, self.address), *service_targets(services, spared)]
+
+    def world(self) -> Target:
+        """What has to be reached, or refusals would prove nothing: where the repository is."""
+        parts = urlsplit(self.repository)
+        ports = {"http": 80, "https": 443, "git": 9418}
+        if parts.hostname and parts.scheme in ports:
+            return Target("the world", parts.hostname, parts.port or ports[parts.scheme])
+        return Target("the world", *GITHUB)
+
+    def run(self, code: str) -> Ran:
+        """Code in the server that was launched last."""
+        assert self.second is not None
+        return run_code(self.binder, self.second.url, self.second.token, code, seconds=CODE_SECONDS)
+
+    def end(self, server: Launched) -> float:
+        """Stop a server by its own API, and wait until its pod is gone; the seconds that took.
+
+        Raises:
+            StepError: it does not want to.
+            DeadlineError: its pod stayed.
+        """
+        began = time.monotonic()
+        shutdown(self.binder, server.url, server.token)
+        server.token = ""  # it is ended: nobody has to end it again
+        while self.pod(server) is not None:
+            if time.monotonic() - began > GONE_SECONDS:
+                remedy = "pods that stay count against the quota: is the hub's culler at work?"
+                raise DeadlineError(self.node.spec.name, "the server's pod to go", GONE_SECONDS, user(server), remedy)
+            time.sleep(0.5)
+        return time.monotonic() - began
+
+    def pod(self, server: Launched) -> str | None:
+        """The name of the server's pod; None when it has none."""
+        pods = self.kubectl(f"get pods -n {NAMESPACE} -l {USERS}")["items"]
+        mine = [item for item in pods if item["metadata"].get("annotations", {}).get(OWNER) == user(server)]
+        return str(mine[0]["metadata"]["name"]) if mine else None
+
+    def reasons(self, server: Launched) -> list[str]:
+        """The reasons of the events of the server's pod, like ``Pulling``."""
+        name = self.pod(server)
+        found = self.kubectl(f"get events -n {NAMESPACE} --field-selector involvedObject.name={name}")["items"]
+        return [str(item.get("reason")) for item in found]
+
+    # --- the image --------------------------------------------------------------------------------------------------
+
+    @property
+    def image(self) -> str:
+        """The full name of the built image, tag included."""
+        return self.first.image if self.first else ""
+
+    def ask_manifest(self) -> registry.Answer:
+        """What the registry has under the image's tag."""
+        repository, tag = registry.repository_of(self.image)
+        path = f"/v2/{repository}/manifests/{tag}"
+        asked = registry.Ask("manifest", "pull", "pull", path, accept=registry.MANIFEST, body=True)
+        found = registry.ask(self.node, self.access, [asked])["manifest"]
+        if found.status == 200:
+            self.manifest, self.digest = found.body, found.sha256
+        return found
+
+    def ask_layers(self) -> registry.Answers:
+        """Whether everything that the manifest names is there; the answers by digest."""
+        repository, _ = registry.repository_of(self.image)
+        asks = [
+            registry.Ask(digest, "pull", "pull", f"/v2/{repository}/blobs/{digest}", "HEAD")
+            for digest in registry.blobs_of(json.loads(self.manifest))
+        ]
+        return registry.ask(self.node, self.access, asks)
+
+    def take_off(self, image: str) -> None:
+        """Remove an image from the node's store; no error where it is not."""
+        self.host.run("k3s crictl rmi %s", image)
+
+    def has(self, image: str) -> bool:
+        """Whether the node's store has an image of this name."""
+        return bool(self.host.run("k3s crictl inspecti %s", image).rc == 0)
+
+    def pull(self, image: str) -> None:
+        """Have the node's containerd pull, as the kubelet does.
+
+        Raises:
+            StepError: it could not.
+            DeadlineError: it took too long.
+        """
+        done = self.host.run("k3s crictl pull %s", image, timeout=PULL_SECONDS)
+        if done.rc != 0:
+            said = (done.stderr.strip().splitlines() or [f"exit code {done.rc}"])[-1]
+            remedy = f"see `binder-node logs {self.node.spec.name} registry`"
+            raise StepError(self.node.spec.name, f"pull {image}", said, remedy)
+
+    @property
+    def by_digest(self) -> str:
+        """The image's name with its digest in the tag's place."""
+        return f"{self.image.rpartition(':')[0]}@{self.digest}"
+
+    # --- afterwards -------------------------------------------------------------------------------------------------
+
+    def clean(self) -> None:
+        """Take away servers, image, registry's entry and branch; one that fails keeps no other from going.
+
+        Raises:
+            StepError: something of ours is left; says what.
+        """
+        left = [str(error) for step in self._steps() if (error := _tried(step))]
+        if left:
+            name = self.node.spec.name
+            raise StepError(name, "take away what the checks made", "; ".join(left), "run the checks again, or by hand")
+
+    def _steps(self) -> Iterator[Callable[[], object]]:
+        for server in (self.first, self.second):
+            if server is not None and server.token:
+                yield lambda server=server: self.end(server)  # type: ignore[misc]
+        if self.first is not None and self.image:
+            yield self._forget_image
+        if self.branch is not None:
+            yield lambda branch=self.branch: remove_branch(branch)  # type: ignore[misc]
+
+    def _forget_image(self) -> None:
+        if not self.image.startswith(f"{registry_name(self.node.spec.names.registry)}/"):
+            return
+        for name in (self.image, self.by_digest):
+            self.take_off(name)
+        if not self.manifest:
+            self.ask_manifest()
+        if not self.manifest:
+            return
+        repository, tag = registry.repository_of(self.image)
+        manifest = json.loads(self.manifest)
+        ask = registry.Ask(
+            "config", "pull", "pull", f"/v2/{repository}/blobs/{manifest['config']['digest']}", body=True
+        )
+        delete = registry.Ask("deleted", "push", "push", f"/v2/{repository}/manifests/{self.digest}", "DELETE")
+        found = registry.ask(self.node, self.access, [ask, delete])
+        if found["deleted"].status not in (202, 404):
+            raise StepError(self.node.spec.name, f"delete {self.image}", str(found["deleted"]))
+        config = json.loads(found["config"].body or "{}")
+        # What others may have too stays: it goes when nobody's image has it.
+        own = [manifest["config"]["digest"], *registry.own_layers(manifest, config, FILE)]
+        registry.forget(self.node, self.access, list(registry.image_objects(repository, tag, self.digest, own)))
+
+
+def user(server: Launched) -> str:
+    """The temporary user whose server it is, from its address."""
+    return unquote(urlsplit(server.url).path.rstrip("/").rpartition("/")[2])
+
+
+def _tried(step: Callable[[], object]) -> StepError | None:
+    try:
+        step()
+    except StepError as error:
+        return error
+    return None
