@@ -1,4 +1,4 @@
-"""A branch that nobody has built, pushed to a git repository from the operator's machine, with the operator's rights."""
+"""A branch that nobody has built, pushed to a git repository from here with the operator's own rights."""
 
 from __future__ import annotations
 

@@ -78,7 +78,8 @@ def rights(found: Mapping[str, str]) -> Iterator[Trouble]:
 def _last(launch: Launched) -> str:
     """How far it came, and what it said last."""
     said = [line.strip() for line in (launch.message or launch.log).splitlines() if line.strip()]
-    return f"after {launch.phases[-2] if len(launch.phases) > 1 else 'the request'}: {said[-1][:300] if said else 'no word'}"
+    phase = launch.phases[-2] if len(launch.phases) > 1 else "the request"
+    return f"after {phase}: {said[-1][:300] if said else 'no word'}"
 
 
 def _logs(spec: Spec) -> str:
