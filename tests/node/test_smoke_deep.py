@@ -1,0 +1,343 @@
+"""Failures put into a running node, each seen by its own check and by no other; each is put right again afterwards."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from binder_node.smoke.checks import catalogue, needed
+from tests.node.harness import Home
+from tests.testbed.world.host import RUN
+
+pytestmark = pytest.mark.node
+
+REGISTRY = "http://127.0.0.1"
+CERTS = "/var/lib/rancher/k3s/agent/etc/containerd/certs.d/registry.alpha.test:5000/hosts.toml"
+ETC, KEPT = "/etc/binder-node", "/root/kept"
+KUBECTL = "k3s kubectl -n binder"
+POLICIES = "/root/policies.yaml"
+ENGINE = "/var/lib/binder-node/engine/site/binder_node_engine"
+# A program for the binder's or the hub's own Python: a route of JupyterHub's proxy to BinderHub, put or taken away.
+ROUTE = """
+import os, sys, urllib.request
+method, path = sys.argv[1:]
+url = f"http://proxy-api:8001/api/routes{path}"
+headers = {"Authorization": "token " + os.environ["CONFIGPROXY_AUTH_TOKEN"]}
+data = b'{"target": "http://binder"}' if method == "POST" else None
+urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method))
+"""
+
+
+def kept(file: str, edit: str, then: str) -> tuple[str, str]:
+    """Commands that edit a file on the node, and that put it back; each followed by ``then``."""
+    name = f"{KEPT}/{Path(file).name}"
+    return f"mkdir -p {KEPT} && cp -a {file} {name} && {edit} {file} && {then}", f"cp -a {name} {file} && {then}"
+
+
+def restarted(role: str) -> str:
+    """Restart a registry and wait until it answers."""
+    port = {"push": 5000, "pull": 5001}[role]
+    return f"systemctl restart registry-{role} && {listens(port)}"
+
+
+def listens(port: int) -> str:
+    return f"timeout 20 bash -c 'until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null; do sleep 0.2; done'"
+
+
+def route(method: str, path: str) -> str:
+    """Have the hub's pod, which has the proxy's token, change a route."""
+    return f"{KUBECTL} exec -i deploy/hub -- python3 - {method} {path} <<'PY'\n{ROUTE}\nPY"
+
+
+def settings(edits: str) -> str:
+    """Edit BinderHub's own settings in its Secret (a sed program), and restart it."""
+    program = (
+        "import base64, json, subprocess, sys\n"
+        "get = ['k3s', 'kubectl', '-n', 'binder', 'get', 'secret', 'binder-secret', '-o', 'json']\n"
+        "secret = json.loads(subprocess.check_output(get))\n"
+        "text = base64.b64decode(secret['data']['values.yaml']).decode()\n"
+        "new = subprocess.run(['sed', '-E', sys.argv[1]], input=text, stdout=-1, text=True, check=True).stdout\n"
+        "assert new != text, text\n"
+        "secret['data']['values.yaml'] = base64.b64encode(new.encode()).decode()\n"
+        "subprocess.run(['k3s', 'kubectl', 'replace', '-f', '-'], input=json.dumps(secret), text=True, check=True)\n"
+    )
+    return f"python3 - '{edits}' <<'PY'\n{program}PY\n{RESTART}"
+
+
+RESTART = f"{KUBECTL} rollout restart deploy/binder && {KUBECTL} rollout status deploy/binder --timeout=90s"
+
+
+def scaled(name: str, replicas: int) -> str:
+    wait = (
+        f"{KUBECTL} rollout status deploy/{name} --timeout=90s"
+        if replicas
+        else f"{KUBECTL} wait --for=delete pod -l component={name} --timeout=60s"
+    )
+    return f"{KUBECTL} scale deploy/{name} --replicas={replicas} && {wait}"
+
+
+@dataclass(frozen=True)
+class Harm:
+    """What breaks the node and what mends it (shell on the node); the checks that fail, and a word of each's reason."""
+
+    name: str
+    break_it: str
+    mend: str
+    fails: dict[str, str]
+    only: str = "registry,isolation"
+    deep: bool = False
+
+
+def harm(
+    name: str, commands: tuple[str, str], *, only: str = "registry,isolation", deep: bool = False, **fails: str
+) -> Harm:
+    """``fails``: ids with ``__`` for the dot and ``_`` for a dash."""
+    ids = {id.replace("__", ".").replace("_", "-"): word for id, word in fails.items()}
+    return Harm(name, *commands, ids, only, deep)
+
+
+SHALLOW = [
+    harm(
+        "push registry stopped",
+        ("systemctl stop registry-push", restarted("push")),
+        registry__push_rights="Connection refused",
+    ),
+    harm(
+        "pull registry stopped",
+        ("systemctl stop registry-pull", restarted("pull")),
+        registry__pull_rights="Connection refused",
+    ),
+    harm(
+        "the registry's name is not in the node's hosts",
+        kept("/etc/hosts", "sed -i.bak /registry.alpha.test/d", "true"),
+        registry__name="leads to nowhere",
+    ),
+    harm(
+        "the registry's name leads to another machine",
+        kept("/etc/hosts", "sed -i.bak 's/^127.0.0.1 registry/192.0.2.7 registry/'", "true"),
+        registry__name="192.0.2.7",
+    ),
+    harm(
+        "containerd has a wrong password for the registry",
+        kept(CERTS, r"sed -i -E 's/Basic [A-Za-z0-9+\/=]+/Basic cHVsbDp3cm9uZw==/'", "true"),
+        registry__containerd="code = ",
+    ),
+    harm(
+        "the push registry asks nobody for a password",
+        kept(f"{ETC}/registry-push.yaml", "sed -i '/^auth:/,/^[a-z]/{/^auth:/d;/^ /d}'", restarted("push")),
+        registry__refusals="push without a login: HTTP 200",
+    ),
+    harm(
+        "the pull registry takes pushes",
+        kept(
+            f"{ETC}/registry-pull.yaml",
+            r"sed -i -E '/readonly:/{n;s/enabled: true/enabled: false/}'",
+            restarted("pull"),
+        ),
+        registry__refusals="upload to pull: HTTP 202",
+    ),
+    harm(
+        "the firewall's table is gone",
+        ("nft delete table inet binder_node", "systemctl restart binder-node-firewall"),
+        isolation__firewall="is not loaded",
+    ),
+    harm(
+        "somebody opened a port in the firewall",
+        ("nft insert rule inet binder_node input tcp dport 9000 accept", "systemctl restart binder-node-firewall"),
+        isolation__firewall="1 of input more than wanted",
+    ),
+    harm(
+        "the builds' network policy is gone",
+        (
+            f"{KUBECTL} get netpol builds -o yaml > {POLICIES} && {KUBECTL} delete netpol builds",
+            f"{KUBECTL} apply -f {POLICIES}",
+        ),
+        isolation__policies="no policy keeps a build pod from",
+    ),
+    harm(
+        "a policy more lets users into private networks",
+        (
+            f"{KUBECTL} apply -f - <<'YAML'\n"
+            "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: more}, spec: {podSelector: "
+            "{matchLabels: {component: singleuser-server}}, policyTypes: [Egress], egress: [{to: [{ipBlock: "
+            "{cidr: 10.0.0.0/8}}]}]}}\nYAML",
+            f"{KUBECTL} delete netpol more",
+        ),
+        isolation__policies="kubelet at the pod gateway",
+    ),
+    harm(
+        "a server that is not there is answered",
+        (route("POST", "/user/doesntexist"), route("DELETE", "/user/doesntexist")),
+        only="binder",
+        binder__gone="not 424",
+    ),
+    harm(
+        "something answers where nothing is",
+        (route("POST", "/other"), route("DELETE", "/other")),
+        only="binder",
+        binder__other="not 404",
+    ),
+    harm(
+        "hub down",
+        (scaled("hub", 0), scaled("hub", 1)),
+        only="binder",
+        binder__hub_health="HTTP 503",
+    ),
+    harm(
+        "proxy down",
+        (scaled("proxy", 0), scaled("proxy", 1)),
+        only="binder",
+        binder__hub_health="HTTP 50",
+    ),
+    harm(
+        "quota 0, and BinderHub asks another registry",
+        (
+            f"{KUBECTL} get secret binder-secret -o yaml > /root/secret.yaml\n"
+            + settings("s/total_quota: [0-9]+/total_quota: 0/; s#http://registry$#http://registry.invalid#"),
+            f"{KUBECTL} replace --force -f /root/secret.yaml && {RESTART}",
+        ),
+        only="binder",
+        binder__quota="the quota is 0",
+        binder__registry="cannot ask the registry",
+    ),
+    harm(
+        "another build image than the pins'",
+        (
+            settings("s#build_image: .*#build_image: example.org/other:1#"),
+            f"{KUBECTL} replace --force -f /root/secret.yaml && {RESTART}",
+        ),
+        only="binder",
+        binder__versions="example.org/other:1",
+    ),
+]
+DEEP = [
+    harm(
+        "the push registry takes no pushes",
+        kept(
+            f"{ETC}/registry-push.yaml",
+            r"sed -i -E '/readonly:/{n;s/enabled: false/enabled: true/}'",
+            restarted("push"),
+        ),
+        only="registry",
+        deep=True,
+        registry__push="begin an upload",
+    ),
+    harm(
+        "the two registries look into different folders of the bucket",
+        kept(
+            f"{ETC}/registry-pull.yaml", "sed -i 's/^  s3:/  s3:\\n    rootdirectory: \\/elsewhere/'", restarted("pull")
+        ),
+        only="registry",
+        deep=True,
+        registry__pull="cannot be pulled: HTTP 404",
+    ),
+    harm(
+        "builds push an index",
+        (
+            f"cp -a {ENGINE} /root/engine && sed -i 's/    return \\[\\*command, /"
+            '    return [*command, "--opt", "attest:provenance=mode=min", /\' '
+            f"{ENGINE}/command.py && sed -i -E 's#^(_MANIFEST = ).*#\\1\"application/vnd.oci.image.index.v1+json\"#' "
+            f"{ENGINE}/engine.py",
+            f"cp -a /root/engine/. {ENGINE}/ && rm -r /root/engine",
+        ),
+        only="pipeline.pushed",
+        deep=True,
+        pipeline__pushed="",
+    ),
+    harm(
+        "neither firewall nor policy of users' servers",
+        (
+            f"nft delete table inet binder_node; {KUBECTL} get netpol singleuser -o yaml > {POLICIES} && "
+            f"{KUBECTL} delete netpol singleuser",
+            f"systemctl restart binder-node-firewall; {KUBECTL} apply -f {POLICIES}",
+        ),
+        only="isolation",
+        deep=True,
+        isolation__firewall="is not loaded",
+        isolation__policies="a user's server",
+        isolation__build="MinIO at the",
+        isolation__server="Service binder",
+    ),
+]
+
+
+def smoke(home: Home, *args: str) -> dict[str, Any]:
+    ran = home.run("smoke", "-o", "json", *args)
+    assert ran.code in (0, 1), ran.shown
+    found: dict[str, Any] = json.loads(ran.out)
+    return found
+
+
+def outcomes(found: dict[str, Any], outcome: str) -> dict[str, str]:
+    return {item["id"]: item["reason"] for item in found["checks"] if item["outcome"] == outcome}
+
+
+def repository(home: Home, name: str) -> tuple[str, ...]:
+    """Options that name one of the world's repositories: how the node clones it, and how we push."""
+    return ("--repository", f"{home.git}/{name}.git", "--push-to", str(RUN / home.name / "git" / f"{name}.git"))
+
+
+def seen(home: Home, one: Harm) -> None:
+    """Break the node, look, mend it: the harm's checks failed, and of the others only those that need them."""
+    deep = ("--deep", *repository(home, "minimal")) if one.deep else ()
+    home.ssh(one.break_it)
+    try:
+        found = smoke(home, "--only", one.only, *deep)
+    finally:
+        home.ssh(one.mend)
+    failed, by_id = outcomes(found, "failed"), {item.id: item for item in catalogue()}
+    assert set(failed) == set(one.fails), failed
+    for id, word in one.fails.items():
+        assert word in failed[id]
+    for item in found["checks"]:
+        stands_on = needed(by_id, item["id"]) & set(failed)
+        assert item["outcome"] in (("blocked",) if stands_on else ("ok", "skipped", "failed")), item
+        if item["outcome"] == "failed":
+            assert item["remedy"]
+
+
+@pytest.mark.parametrize("one", SHALLOW, ids=lambda one: one.name)
+def test_a_failure_is_seen_by_its_own_check(home: Home, one: Harm) -> None:
+    seen(home, one)
+
+
+@pytest.mark.parametrize("one", DEEP, ids=lambda one: one.name)
+def test_a_failure_that_only_a_try_shows(home: Home, one: Harm) -> None:
+    seen(home, one)
+
+
+def test_a_build_that_fails_is_told_with_its_last_words(home: Home) -> None:
+    found = smoke(home, "--deep", "--only", "pipeline.launch", *repository(home, "fails"))
+    assert set(outcomes(found, "failed")) == {"pipeline.build"}
+    assert "exit code: 3" in outcomes(found, "failed")["pipeline.build"]
+
+
+def test_a_repository_that_nobody_may_push_to(home: Home) -> None:
+    found = smoke(home, "--deep", "--only", "pipeline.branch", "--repository", f"{home.git}/minimal.git")
+    assert set(outcomes(found, "failed")) == {"pipeline.branch"}
+    found = smoke(home, "--deep", "--only", "pipeline.branch")
+    assert "there is no repository" in outcomes(found, "failed")["pipeline.branch"]
+
+
+def test_after_all_that_everything_is_green_and_nothing_is_left(home: Home) -> None:
+    def left() -> tuple[str, ...]:
+        return (
+            home.ssh(f"{KUBECTL} get pods -l 'component in (singleuser-server,binderhub-build)' -o name"),
+            home.ssh("k3s crictl images | grep -c binder-node-smoke; true"),
+            "\n".join(sorted(path.name for path in (RUN / home.name / "git/minimal.git/refs/heads").iterdir())),
+        )
+
+    found = smoke(home, "--deep", *repository(home, "minimal"))
+    assert found["ok"], (outcomes(found, "failed"), outcomes(found, "blocked"))
+    assert found["deep_left_out"] == 0
+    shallow = sum(
+        item["seconds"] for item in found["checks"] if item["id"] in {c.id for c in catalogue() if not c.deep}
+    )
+    assert shallow < 60
+    assert found["seconds"] < 180
+    assert left()[1:] == ("0\n", "main")
+    assert "jupyter-" not in left()[0]
