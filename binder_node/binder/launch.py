@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from binder_node.binder.client import Binder
+from binder_node.binder.client import BUILD_SECONDS, Binder
 from binder_node.binder.stream import BuildEvent
 from binder_node.events import Event, Reporter, silent
 
@@ -55,14 +55,13 @@ class Launched:
 
 
 def follow(
-    binder: Binder, repo: str, path: str, report: Reporter = silent, *, seconds: float | None = None
-) -> Launched:
-    """Launch ``path`` (:func:`~binder_node.binder.repo.parse_repo` of ``repo``) and wait for its end.
+    binder: Binder, path: str, result: Launched, report: Reporter = silent, *, seconds: float = BUILD_SECONDS
+) -> None:
+    """Launch ``path`` (:func:`~binder_node.binder.repo.parse_repo`) and wait for its end; ``result`` is filled on the
+    way, and tells what there is to take away when the wait is broken off.
 
     Raises:
         StepError, DeadlineError: BinderHub did not answer as it should, or not within ``seconds``.
     """
-    result = Launched(repo)
-    for event in binder.build(path) if seconds is None else binder.build(path, seconds=seconds):
+    for event in binder.build(path, seconds=seconds):
         result.take(event, report)
-    return result

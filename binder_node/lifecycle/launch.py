@@ -31,7 +31,8 @@ def launch(
     provider = provider_for(node)
     address = provider.address(provider.inspect(_failures_only(report)))
     binder = Binder(url_of(node), connect_to=address, trust=trust(node.spec))
-    result = follow(binder, repo, path, report)
+    result = Launched(repo)
+    follow(binder, path, result, report)
     if not result.failed:
         _use(binder, result, code, keep)
     report(Event("failed" if result.failed else "done", STAGE, _sentence(result), _data(result)))

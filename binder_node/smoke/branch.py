@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 import tempfile
 import time
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from binder_node.errors import DeadlineError, StepError
 from binder_node.smoke.checks import RESERVED
+from binder_node.smoke.reserved import fresh_name, is_old
 
 SECONDS = 60.0
 # The file that makes the branch's image unlike any other's; a build step runs it.
@@ -47,7 +47,7 @@ def push_branch(remote: str, source: str) -> Branch:
         StepError: git is not here, cannot read the repository, or may not push to it.
         DeadlineError: the repository does not answer.
     """
-    name = f"{RESERVED}-{int(time.time())}-{secrets.token_hex(4)}"
+    name = fresh_name("-")
     with tempfile.TemporaryDirectory(prefix="binder-node-smoke-") as folder:
         tree = Path(folder) / "tree"
         git(remote, "clone", "--quiet", "--depth=1", "--", remote, str(tree))
@@ -57,6 +57,20 @@ def push_branch(remote: str, source: str) -> Branch:
         commit = git(remote, "-C", str(tree), "rev-parse", "HEAD").strip()
         git(remote, "-C", str(tree), "push", "--quiet", "--no-verify", "origin", f"HEAD:refs/heads/{name}")
     return Branch(remote, name, commit)
+
+
+def sweep_branches(remote: str) -> None:
+    """Take away branches of runs that were killed.
+
+    Raises:
+        StepError, DeadlineError: as :func:`push_branch`.
+    """
+    lines = git(remote, "ls-remote", "--", remote, f"refs/heads/{RESERVED}-*").splitlines()
+    now = time.time()
+    for line in lines:
+        name = line.rpartition("refs/heads/")[2]
+        if is_old(name, "-", now):
+            remove_branch(Branch(remote, name, line.split()[0]))
 
 
 def remove_branch(branch: Branch) -> None:

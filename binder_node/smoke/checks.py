@@ -18,8 +18,8 @@ LAYERS = (
     "binder",
     "pipeline",
     "kernel",
-    "shutdown",
     "isolation",
+    "shutdown",
 )
 # What every name begins with that a deep check makes on a node: images, branches, objects, pods.
 RESERVED = "binder-node-smoke"

@@ -9,7 +9,7 @@ import json
 import secrets
 import shlex
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from binder_node import remote
 from binder_node.errors import StepError
 from binder_node.layout import PULL_PORT, PULL_USER, PUSH_USER, registry_name
 from binder_node.node import Access, Node
+from binder_node.smoke.checks import RESERVED
 
 MANIFEST, INDEX = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"
 CONFIG, LAYER = "application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar"
@@ -241,3 +242,41 @@ def forget(node: Node, access: Access, prefixes: Sequence[str]) -> None:
 
     with StorageStage(node, access).endpoint() as endpoint:
         remove_below(endpoint, prefixes)
+
+
+def sweep(node: Node, access: Access, gone: Callable[[str], bool]) -> None:
+    """Remove reserved repositories whose name ``gone`` takes, with their blobs, which are nobody else's.
+
+    Raises:
+        StepError, DeadlineError: the bucket cannot be reached, or refuses.
+    """
+    from binder_node.storage.bucket import names_below, remove_below
+    from binder_node.storage.stage import StorageStage
+
+    with StorageStage(node, access).endpoint() as endpoint:
+        names = names_below(endpoint, repository_objects(RESERVED))
+        left = {repository for name in names if (repository := reserved_repository(name)) and gone(repository)}
+        links = [name for name in names if reserved_repository(name) in left]
+        digests = sorted({linked for name in links if (linked := linked_blob(name))})
+        remove_below(endpoint, [*map(repository_objects, sorted(left)), *blob_objects(digests)])
+
+
+def reserved_repository(name: str) -> str:
+    """The reserved repository that an object belongs to.
+
+    >>> reserved_repository("docker/registry/v2/repositories/binder-node-smoke/1-a/_layers/sha256/ee/link")
+    'binder-node-smoke/1-a'
+    """
+    return "/".join(name.removeprefix(f"{ROOT}/repositories/").split("/")[:2])
+
+
+def linked_blob(name: str) -> str:
+    """The digest of the blob that a repository's object is a link to; empty where it is none.
+
+    >>> linked_blob("docker/registry/v2/repositories/x/_layers/sha256/ee/link")
+    'sha256:ee'
+    >>> linked_blob("docker/registry/v2/repositories/x/_manifests/tags/probe/current/link")
+    ''
+    """
+    parts = name.split("/")
+    return f"sha256:{parts[-2]}" if parts[-1] == "link" and parts[-3:-2] == ["sha256"] else ""

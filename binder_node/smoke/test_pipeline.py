@@ -6,7 +6,7 @@ from __future__ import annotations
 from binder_node.smoke import judge_pipeline as judge
 from binder_node.smoke import judge_registry
 from binder_node.smoke.checks import Trouble, check, expect
-from binder_node.smoke.trial import BUILD_SECONDS, LAUNCH_SECONDS, Trial
+from binder_node.smoke.trial import Trial
 from binder_node.spec.model import Spec
 
 
@@ -26,8 +26,7 @@ def test_branch(trial: Trial) -> None:
     deep=True,
 )
 def test_build(trial: Trial, spec: Spec) -> None:
-    trial.first = trial.launch(BUILD_SECONDS)
-    expect(judge.built(trial.first, spec))
+    expect(judge.built(trial.build(), spec))
 
 
 @check("pipeline.launch", "what was built comes up as a server", needs="pipeline.build", deep=True)
@@ -57,7 +56,7 @@ def test_pushed(trial: Trial) -> None:
 )
 def test_pulled(trial: Trial) -> None:
     assert trial.first is not None
-    trial.end(trial.first)
+    trial.stop(trial.first)
     trial.take_off(trial.image)
     if trial.has(trial.image):
         expect(Trouble(f"{trial.image} cannot be taken off the node", "does something still run it?"))
@@ -72,6 +71,6 @@ def test_pulled(trial: Trial) -> None:
     deep=True,
 )
 def test_relaunch(trial: Trial, spec: Spec) -> None:
-    trial.second = trial.launch(LAUNCH_SECONDS)
-    reasons = trial.reasons(trial.second) if trial.second.phases[-1:] == ["ready"] else []
-    expect(*judge.relaunched(trial.second, reasons, spec))
+    found = trial.relaunch()
+    reasons = trial.reasons(found) if found.phases[-1:] == ["ready"] else []
+    expect(*judge.relaunched(found, reasons, spec))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +13,8 @@ from binder_node.layout import registry_name
 from binder_node.node import Access, Node
 from binder_node.smoke import judge_registry as judge
 from binder_node.smoke import registry
-from binder_node.smoke.checks import RESERVED, check, expect
+from binder_node.smoke.checks import check, expect
+from binder_node.smoke.reserved import fresh_name, is_old
 from binder_node.spec.model import Spec
 
 PULL_SECONDS = 60.0
@@ -28,11 +29,10 @@ def found(node: Node, access: Access) -> registry.Answers:
 @pytest.fixture(scope="session")
 def image(node: Node, access: Access) -> Iterator[registry.Image]:
     """An image that is pushed under the reserved name, and gone from the bucket afterwards."""
-    made = registry.fresh_image(f"{RESERVED}/{secrets.token_hex(8)}", node.spec.machine.arch)
+    registry.sweep(node, access, lambda name: is_old(name, "/", time.time()))
+    made = registry.fresh_image(fresh_name("/"), node.spec.machine.arch)
     yield made
-    digests = [made.digest, *(registry.digest(blob) for blob in made.blobs)]
-    whole = registry.repository_objects(made.repository)
-    registry.forget(node, access, [whole, *registry.blob_objects(digests)])
+    registry.sweep(node, access, lambda name: name == made.repository)
 
 
 @check("registry.name", "on the node, the registry's public name leads to the node", needs="machine.ssh", guide=23)

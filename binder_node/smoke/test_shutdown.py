@@ -9,11 +9,11 @@ from binder_node.smoke.trial import Trial
 @check(
     "shutdown.server",
     "a server that is stopped goes, with its pod",
-    # Not what they prove: they need the server while it is there.
     needs="pipeline.relaunch",
     guide=3,
     deep=True,
 )
 def test_server(trial: Trial) -> None:
     assert trial.second is not None
-    trial.end(trial.second)
+    trial.stop(trial.second)
+    trial.await_gone(trial.second)

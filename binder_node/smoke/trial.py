@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,13 +18,15 @@ from binder_node.errors import DeadlineError, StepError
 from binder_node.layout import NAMESPACE, registry_name
 from binder_node.node import Access, Node
 from binder_node.smoke import registry
-from binder_node.smoke.branch import FILE, Branch, push_branch, remove_branch
+from binder_node.smoke.branch import FILE, Branch, push_branch, remove_branch, sweep_branches
 from binder_node.smoke.reach import Target, node_targets, program, service_targets
 
 # A build of a few layers; a slow mirror, or a queue of other people's builds, may take most of it.
 BUILD_SECONDS = 600.0
 LAUNCH_SECONDS = 180.0
-GONE_SECONDS = 90.0
+# The hub looks after its servers every 30 s (JupyterHub, Spawner.poll_interval).
+GONE_SECONDS, STOP_SECONDS = 90.0, 30.0
+ENDED = ("Succeeded", "Failed", "gone")
 CODE_SECONDS = 60.0
 PULL_SECONDS = 120.0
 USERS = "app=jupyterhub,component=singleuser-server"
@@ -48,18 +51,28 @@ class Trial:
     second: Launched | None = None
     manifest: str = ""
     digest: str = ""
-    events: list[dict[str, Any]] = field(default_factory=list)
 
     # --- the way ----------------------------------------------------------------------------------------------------
 
     def push(self) -> None:
-        """A new branch, whose build tries what a build must not reach."""
+        """A new branch, whose build tries what a build must not reach; those of killed runs go."""
+        sweep_branches(self.push_to)
         self.branch = push_branch(self.push_to, program([*self.targets(spared=()), self.world()]))
 
-    def launch(self, seconds: float) -> Launched:
-        """Launch the branch. Raises StepError, DeadlineError: BinderHub's answer is none."""
+    def build(self) -> Launched:
+        """The first launch of the branch. Raises StepError, DeadlineError: BinderHub's answer is none."""
+        self.first = Launched(self.repository)
+        return self._launch(self.first, BUILD_SECONDS)
+
+    def relaunch(self) -> Launched:
+        """The same again. Raises StepError, DeadlineError: BinderHub's answer is none."""
+        self.second = Launched(self.repository)
+        return self._launch(self.second, LAUNCH_SECONDS)
+
+    def _launch(self, result: Launched, seconds: float) -> Launched:
         assert self.branch is not None
-        return follow(self.binder, self.repository, parse_repo(self.repository, self.branch.name), seconds=seconds)
+        follow(self.binder, parse_repo(self.repository, self.branch.name), result, seconds=seconds)
+        return result
 
     def targets(self, spared: tuple[str, ...]) -> list[Target]:
         """What users' code must not reach: the node, and the release's Services but for the ``spared``."""
@@ -84,32 +97,49 @@ class Trial:
         assert self.second is not None
         return run_code(self.binder, self.second.url, self.second.token, code, seconds=CODE_SECONDS)
 
-    def end(self, server: Launched) -> float:
-        """Stop a server by its own API, and wait until its pod is gone; the seconds that took.
+    def stop(self, server: Launched) -> None:
+        """Stop a server by its own API, and wait until it runs no more.
 
         Raises:
             StepError: it does not want to.
-            DeadlineError: its pod stayed.
+            DeadlineError: it went on.
         """
-        began = time.monotonic()
         shutdown(self.binder, server.url, server.token)
-        server.token = ""  # it is ended: nobody has to end it again
-        while self.pod(server) is not None:
-            if time.monotonic() - began > GONE_SECONDS:
-                remedy = "pods that stay count against the quota: is the hub's culler at work?"
-                raise DeadlineError(self.node.spec.name, "the server's pod to go", GONE_SECONDS, user(server), remedy)
-            time.sleep(0.5)
-        return time.monotonic() - began
+        server.token = ""  # it is stopped: nobody has to do it again
+        remedy = f"see `binder-node logs {self.node.spec.name} hub`"
+        self._wait("the server to stop", STOP_SECONDS, lambda: self._phase(server) in ENDED, server, remedy)
 
-    def pod(self, server: Launched) -> str | None:
-        """The name of the server's pod; None when it has none."""
+    def await_gone(self, server: Launched) -> None:
+        """Wait until the hub has taken a stopped server's pod away.
+
+        Raises:
+            DeadlineError: it stayed.
+        """
+        remedy = "pods that stay count against the quota: does the hub see that they ended?"
+        self._wait("the server's pod to go", GONE_SECONDS, lambda: self.pod(server) is None, server, remedy)
+
+    def _wait(self, what: str, seconds: float, done: Callable[[], bool], server: Launched, remedy: str) -> None:
+        began = time.monotonic()
+        while not done():
+            if time.monotonic() - began > seconds:
+                last = f"the pod of {user(server)} is {self._phase(server)}"
+                raise DeadlineError(self.node.spec.name, what, seconds, last, remedy)
+            time.sleep(0.5)
+
+    def _phase(self, server: Launched) -> str:
+        pod = self.pod(server)
+        return str(pod["status"].get("phase")) if pod else "gone"
+
+    def pod(self, server: Launched) -> dict[str, Any] | None:
+        """The server's pod; None when it has none."""
         pods = self.kubectl(f"get pods -n {NAMESPACE} -l {USERS}")["items"]
         mine = [item for item in pods if item["metadata"].get("annotations", {}).get(OWNER) == user(server)]
-        return str(mine[0]["metadata"]["name"]) if mine else None
+        return mine[0] if mine else None
 
     def reasons(self, server: Launched) -> list[str]:
         """The reasons of the events of the server's pod, like ``Pulling``."""
-        name = self.pod(server)
+        pod = self.pod(server)
+        name = pod["metadata"]["name"] if pod else ""
         found = self.kubectl(f"get events -n {NAMESPACE} --field-selector involvedObject.name={name}")["items"]
         return [str(item.get("reason")) for item in found]
 
@@ -181,11 +211,27 @@ class Trial:
     def _steps(self) -> Iterator[Callable[[], object]]:
         for server in (self.first, self.second):
             if server is not None and server.token:
-                yield lambda server=server: self.end(server)  # type: ignore[misc]
-        if self.first is not None and self.image:
+                yield partial(self.stop, server)
+        if self.branch is not None:
+            yield partial(self._end_pods, self.branch)
+        for server in (self.first, self.second):
+            if server is not None and server.url:
+                yield partial(self.await_gone, server)
+        if self.image:
             yield self._forget_image
         if self.branch is not None:
-            yield lambda branch=self.branch: remove_branch(branch)  # type: ignore[misc]
+            yield partial(remove_branch, self.branch)
+
+    def _end_pods(self, branch: Branch) -> None:
+        """Pods of ours that are still there when a run was broken off: a build, a server that nobody waited for."""
+        for pod in self.kubectl(f"get pods -n {NAMESPACE} -l 'component in (binderhub-build,singleuser-server)'")[
+            "items"
+        ]:
+            if any(self._is_ours(one, branch) for one in pod["spec"]["containers"]):
+                self.host.run(f"k3s kubectl delete pod -n {NAMESPACE} --wait=false %s", pod["metadata"]["name"])
+
+    def _is_ours(self, container: Mapping[str, Any], branch: Branch) -> bool:
+        return container["image"] == self.image or any(branch.commit in word for word in container.get("args") or ())
 
     def _forget_image(self) -> None:
         if not self.image.startswith(f"{registry_name(self.node.spec.names.registry)}/"):

@@ -114,6 +114,17 @@ def remove(endpoint: Endpoint, tell: Callable[[int], None]) -> None:
                 raise
 
 
+def names_below(endpoint: Endpoint, prefix: str) -> list[str]:
+    """Names of all objects below ``prefix``.
+
+    Raises:
+        StepError, DeadlineError: the endpoint refused, or does not answer.
+    """
+    with explained(endpoint, f"list {endpoint.bucket}"):
+        found = client(endpoint).list_objects(bucket_name=endpoint.bucket, prefix=prefix, recursive=True)
+        return [str(one.object_name) for one in found]
+
+
 def remove_below(endpoint: Endpoint, prefixes: Sequence[str]) -> int:
     """Remove every object whose name begins with one of ``prefixes``; how many there were.
 
