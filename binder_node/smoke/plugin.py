@@ -5,6 +5,7 @@ It does nothing in a run without ``--node``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +27,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--node", metavar="NODE", help="The node's name (inventories/NODE.yaml) or its inventory.")
     group.addoption("--deep", action="store_true", help="Also the checks that write to the node or launch on it.")
     group.addoption("--only", metavar="NAMES", default="", help="These layers or checks, and what they need: k3s,...")
-    group.addoption("--repository", metavar="URL", default="", help="Git repository of which --deep builds a branch.")
-    group.addoption("--push-to", metavar="URL", default="", help="Where to push that branch; else --repository.")
+    said = os.environ.get
+    group.addoption(
+        "--repository",
+        metavar="URL",
+        default=said("BINDER_NODE_SMOKE_REPOSITORY", ""),
+        help="Git repository of which --deep builds a new branch, as BinderHub clones it.",
+    )
+    group.addoption(
+        "--push-to",
+        metavar="URL",
+        default=said("BINDER_NODE_SMOKE_PUSH_TO", ""),
+        help="Where that branch is pushed, if by another URL.",
+    )
     group.addoption("--pins", metavar="FILE", help="A TOML file that replaces or adds pins.")
 
 

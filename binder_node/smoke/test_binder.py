@@ -34,7 +34,9 @@ def test_certificates(spec: Spec, address: str) -> None:
 
 
 @check(
-    "binder.versions", "/versions answers, with the build image of the pins", needs=("k3s.api", "binder.certificates")
+    "binder.versions",
+    "/versions answers, with the build image of the pins",
+    needs=("k3s.ingress", "binder.certificates"),
 )
 def test_versions(binder: Binder, opened: Opened, spec: Spec) -> None:
     expect(judge.versions(binder.versions(), opened.pins.images.get("build", ""), spec))
@@ -45,7 +47,7 @@ def test_health(request: pytest.FixtureRequest) -> None:
     expect(judge.health_form(request.getfixturevalue("health")))
 
 
-@check("binder.hub-health", "JupyterHub answers through its proxy", needs=("k3s.api", "binder.certificates"))
+@check("binder.hub-health", "JupyterHub answers through its proxy", needs=("k3s.ingress", "binder.certificates"))
 def test_hub_health(binder: Binder, hub: str, spec: Spec) -> None:
     answer = binder.request("GET", f"{hub}/hub/api/health", "ask JupyterHub how it is")
     remedy = f"see `binder-node logs {spec.name} hub`, and proxy"

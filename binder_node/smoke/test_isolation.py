@@ -30,7 +30,9 @@ print(json.dumps(found))
 """
 
 
-@check("isolation.firewall", "the firewall in force is the inventory's", needs="machine.ssh", guide=27)
+@check(
+    "isolation.firewall", "the firewall's rules are the inventory's, to the word", needs="machine.firewall", guide=27
+)
 def test_firewall(host: Any, spec: Spec) -> None:
     loaded = host.run(LIST)
     # The same rules in a network namespace of nobody's: nft writes both the same way.

@@ -21,7 +21,16 @@ def test_branch(trial: Trial) -> None:
 @check(
     "pipeline.build",
     "a branch that nobody has built is built",
-    needs=("pipeline.branch", "binder.registry", "binder.hub", "binder.quota", "registry.push"),
+    needs=(
+        "pipeline.branch",
+        "k3s.schedulable",
+        "buildkit.network",
+        "buildkit.engine",
+        "registry.push",
+        "binder.registry",
+        "binder.hub",
+        "binder.quota",
+    ),
     guide=(11, 15),
     deep=True,
 )

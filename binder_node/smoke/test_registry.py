@@ -40,12 +40,12 @@ def test_name(request: pytest.FixtureRequest, spec: Spec) -> None:
     expect(judge.name(request.getfixturevalue("found"), spec))
 
 
-@check("registry.push-rights", "by that name, who may push gets in", needs="registry.name")
+@check("registry.push-rights", "by that name, who may push gets in", needs=("registry.name", "storage.bucket"))
 def test_push_rights(found: registry.Answers, spec: Spec) -> None:
     expect(judge.push_rights(found, spec))
 
 
-@check("registry.pull-rights", "who may pull gets in, and the bucket answers", needs="registry.name")
+@check("registry.pull-rights", "who may pull gets in", needs=("registry.name", "storage.bucket"))
 def test_pull_rights(found: registry.Answers, spec: Spec) -> None:
     expect(*judge.pull_rights(found, spec))
 
@@ -58,7 +58,7 @@ def test_refusals(found: registry.Answers, spec: Spec) -> None:
 @check(
     "registry.containerd",
     "containerd finds the registry by its public name, and gets in",
-    needs=("registry.pull-rights", "k3s.api"),
+    needs=("registry.pull-rights", "k3s.containerd"),
     guide=23,
 )
 def test_containerd(host: Any, spec: Spec) -> None:
