@@ -159,8 +159,6 @@ def _skipped(report: pytest.TestReport) -> str:
 
 
 def _opened(node: str, pins: str | None) -> Opened:
-    import os
-
     from binder_node.errors import InputError
     from binder_node.lifecycle.opened import open_spec
 

@@ -12,13 +12,16 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from binder_node import remote
 from binder_node.errors import StepError
 from binder_node.layout import PULL_PORT, PULL_USER, PUSH_USER, registry_name
 from binder_node.node import Access, Node
 from binder_node.smoke.checks import RESERVED
+
+if TYPE_CHECKING:
+    from binder_node.storage.endpoint import Endpoint
 
 MANIFEST, INDEX = "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"
 CONFIG, LAYER = "application/vnd.oci.image.config.v1+json", "application/vnd.oci.image.layer.v1.tar"
@@ -245,20 +248,31 @@ def forget(node: Node, access: Access, prefixes: Sequence[str]) -> None:
 
 
 def sweep(node: Node, access: Access, gone: Callable[[str], bool]) -> None:
+    """:func:`swept` of the node's own bucket.
+
+    Raises:
+        StepError, DeadlineError: the bucket cannot be reached, or refuses.
+    """
+    from binder_node.storage.stage import StorageStage
+
+    with StorageStage(node, access).endpoint() as endpoint:
+        swept(endpoint, gone)
+
+
+def swept(endpoint: Endpoint, gone: Callable[[str], bool]) -> None:
     """Remove reserved repositories whose name ``gone`` takes, with their blobs, which are nobody else's.
 
     Raises:
         StepError, DeadlineError: the bucket cannot be reached, or refuses.
     """
     from binder_node.storage.bucket import names_below, remove_below
-    from binder_node.storage.stage import StorageStage
 
-    with StorageStage(node, access).endpoint() as endpoint:
-        names = names_below(endpoint, repository_objects(RESERVED))
-        left = {repository for name in names if (repository := reserved_repository(name)) and gone(repository)}
-        links = [name for name in names if reserved_repository(name) in left]
-        digests = sorted({linked for name in links if (linked := linked_blob(name))})
-        remove_below(endpoint, [*map(repository_objects, sorted(left)), *blob_objects(digests)])
+    names = names_below(endpoint, repository_objects(RESERVED))
+    left = {repository for name in names if gone(repository := reserved_repository(name))}
+    links = [name for name in names if reserved_repository(name) in left]
+    digests = sorted({linked for name in links if (linked := linked_blob(name))})
+    # Blobs first: without the links nobody would find them again.
+    remove_below(endpoint, [*blob_objects(digests), *map(repository_objects, sorted(left))])
 
 
 def reserved_repository(name: str) -> str:

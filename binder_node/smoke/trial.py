@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -214,21 +215,22 @@ class Trial:
                 yield partial(self.stop, server)
         if self.branch is not None:
             yield partial(self._end_pods, self.branch)
-        for server in (self.first, self.second):
-            if server is not None and server.url:
-                yield partial(self.await_gone, server)
         if self.image:
             yield self._forget_image
         if self.branch is not None:
             yield partial(remove_branch, self.branch)
 
     def _end_pods(self, branch: Branch) -> None:
-        """Pods of ours that are still there when a run was broken off: a build, a server that nobody waited for."""
-        for pod in self.kubectl(f"get pods -n {NAMESPACE} -l 'component in (binderhub-build,singleuser-server)'")[
-            "items"
-        ]:
-            if any(self._is_ours(one, branch) for one in pod["spec"]["containers"]):
-                self.host.run(f"k3s kubectl delete pod -n {NAMESPACE} --wait=false %s", pod["metadata"]["name"])
+        """Pods of ours that are still there: servers that ended, or what a run had under way when it was broken off."""
+        labels = "component in (binderhub-build,singleuser-server)"
+        pods = self.kubectl(f"get pods -n {NAMESPACE} -l '{labels}'")["items"]
+        ours = [pod for pod in pods if any(self._is_ours(one, branch) for one in pod["spec"]["containers"])]
+        if not ours:
+            return
+        names = " ".join(shlex.quote(pod["metadata"]["name"]) for pod in ours)
+        done = self.host.run(f"k3s kubectl delete pod -n {NAMESPACE} --ignore-not-found {names}", timeout=GONE_SECONDS)
+        if done.rc != 0:
+            raise StepError(self.node.spec.name, f"delete pods {names}", done.stderr)
 
     def _is_ours(self, container: Mapping[str, Any], branch: Branch) -> bool:
         return container["image"] == self.image or any(branch.commit in word for word in container.get("args") or ())

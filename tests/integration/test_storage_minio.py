@@ -17,6 +17,8 @@ from minio.error import S3Error, ServerError
 
 from binder_node.errors import DeadlineError, StepError
 from binder_node.secrets.masked import Masked
+from binder_node.smoke.registry import swept
+from binder_node.smoke.reserved import is_old
 from binder_node.storage import bucket
 from binder_node.storage.bucket import Bucket
 from binder_node.storage.endpoint import Endpoint, admin, client
@@ -193,3 +195,27 @@ def test_a_key_that_may_not_removes_nothing(root: Endpoint) -> None:
     with pytest.raises(StepError, match="InvalidAccessKeyId"):
         bucket.remove(replace(full, access_key="nobody"), lambda _: None)
     assert client(full).bucket_exists(bucket_name="guarded")
+
+
+def test_what_killed_checks_left_of_their_images_goes_and_nothing_else(root: Endpoint) -> None:
+    ours = replace(root, bucket="swept")
+    bucket.make(ours)
+    old, young = "binder-node-smoke/1000-aa", "binder-node-smoke/9999999999-bb"
+    blobs, repositories = "docker/registry/v2/blobs/sha256", "docker/registry/v2/repositories"
+    gone = {
+        f"{blobs}/c0/c0ffee/data",
+        f"{blobs}/d0/d0d0/data",
+        f"{repositories}/{old}/_layers/sha256/c0ffee/link",
+        f"{repositories}/{old}/_manifests/revisions/sha256/d0d0/link",
+        f"{repositories}/{old}/_manifests/tags/probe/current/link",
+    }
+    kept = {
+        f"{blobs}/ab/abcd/data",
+        f"{repositories}/{young}/_layers/sha256/abcd/link",
+        f"{repositories}/binder/somebodys/_layers/sha256/abcd/link",
+    }
+    for name in gone | kept:
+        client(ours).put_object(bucket_name="swept", object_name=name, data=io.BytesIO(b"x"), length=1)
+    for _ in range(2):
+        swept(ours, lambda name: is_old(name, "/", time.time()))
+        assert set(bucket.names_below(ours, "")) == kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ from tests.testbed.world.host import RUN
 
 pytestmark = pytest.mark.node
 
-REGISTRY = "http://127.0.0.1"
 CERTS = "/var/lib/rancher/k3s/agent/etc/containerd/certs.d/registry.*:5000/hosts.toml"
 ETC, KEPT = "/etc/binder-node", "/root/kept"
 KUBECTL = "k3s kubectl -n binder"
 POLICIES = "/root/policies.yaml"
+SOCKET = "/run/buildkit/buildkitd.sock"
 ENGINE = "/var/lib/binder-node/engine/site/binder_node_engine"
 # A program for the binder's or the hub's own Python: a route of JupyterHub's proxy to BinderHub, put or taken away.
 ROUTE = """
@@ -144,7 +145,7 @@ SHALLOW = [
     harm(
         "the firewall's table is gone",
         ("nft delete table inet binder_node", "systemctl restart binder-node-firewall"),
-        isolation__firewall="is not loaded",
+        machine__firewall="the firewall is not whole",
     ),
     harm(
         "somebody opened a port in the firewall",
@@ -237,6 +238,13 @@ DEEP = [
         registry__pull="cannot be pulled: HTTP 404",
     ),
     harm(
+        "a folder where the builder's socket should be",
+        (f"mv {SOCKET} {SOCKET}.kept && mkdir {SOCKET}", f"rmdir {SOCKET} && mv {SOCKET}.kept {SOCKET}"),
+        only="isolation.build",
+        deep=True,
+        buildkit__socket="a folder",
+    ),
+    harm(
         "builds push an index",
         (
             f"cp -a {ENGINE} /root/engine && sed -i 's/    return \\[\\*command, /"
@@ -258,12 +266,22 @@ DEEP = [
         ),
         only="isolation",
         deep=True,
-        isolation__firewall="is not loaded",
+        machine__firewall="the firewall is not whole",
         isolation__policies="a user's server",
-        isolation__build="MinIO at the",
+        isolation__build="kubelet at the node",
         isolation__server="Service binder",
     ),
 ]
+
+
+def on_node(home: Home, command: str) -> str:
+    """A shell line on the machine, over the connection that the checks share."""
+    config = home.folder / "state" / home.name / "ssh_config"
+    done = subprocess.run(
+        ["ssh", "-F", str(config), home.name, command], capture_output=True, text=True, timeout=150, check=False
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 def smoke(home: Home, *args: str) -> dict[str, Any]:
@@ -285,11 +303,11 @@ def repository(home: Home, name: str) -> tuple[str, ...]:
 def seen(home: Home, one: Harm) -> None:
     """Break the node, look, mend it: the harm's checks failed, and of the others only those that need them."""
     deep = ("--deep", *repository(home, "minimal")) if one.deep else ()
-    home.ssh(one.break_it)
+    on_node(home, one.break_it)
     try:
         found = smoke(home, "--only", one.only, *deep)
     finally:
-        home.ssh(one.mend)
+        on_node(home, one.mend)
     failed, by_id = outcomes(found, "failed"), {item.id: item for item in catalogue()}
     assert set(failed) == set(one.fails), failed
     for id, word in one.fails.items():
@@ -327,8 +345,8 @@ def test_a_repository_that_nobody_may_push_to(home: Home) -> None:
 def test_after_all_that_everything_is_green_and_nothing_is_left(home: Home) -> None:
     def left() -> tuple[str, ...]:
         return (
-            home.ssh(f"{KUBECTL} get pods -l 'component in (singleuser-server,binderhub-build)' -o name"),
-            home.ssh("k3s crictl images | grep -c binder-node-smoke; true"),
+            on_node(home, f"{KUBECTL} get pods -l 'component in (singleuser-server,binderhub-build)' -o name"),
+            on_node(home, "k3s crictl images | grep -c binder-node-smoke; true"),
             "\n".join(sorted(path.name for path in (RUN / home.name / "git/minimal.git/refs/heads").iterdir())),
         )
 
