@@ -31,9 +31,9 @@ GOOD = {
 }
 
 
-def answers(addresses: tuple[str, ...] = ("127.0.0.1",), **changed: int) -> Answers:
-    """A healthy node's answers, but for the ``changed`` statuses (underscores for spaces)."""
-    statuses = GOOD | {name.replace("_", " "): status for name, status in changed.items()}
+def answers(*addresses: str, changed: dict[str, int] | None = None) -> Answers:
+    """A healthy node's answers, but for the ``changed`` statuses."""
+    statuses = GOOD | (changed or {})
     return Answers(addresses, {name: Answer(status, reason="") for name, status in statuses.items()})
 
 
@@ -42,7 +42,7 @@ def test_every_question_that_writes_nothing_is_judged() -> None:
 
 
 def test_a_healthy_node_has_no_trouble() -> None:
-    found = answers()
+    found = answers("127.0.0.1")
     assert judge.name(found, SPEC) is None
     assert judge.push_rights(found, SPEC) is None
     assert list(judge.pull_rights(found, SPEC)) == []
@@ -51,7 +51,7 @@ def test_a_healthy_node_has_no_trouble() -> None:
 
 @pytest.mark.parametrize(("addresses", "word"), [((), "nowhere"), (("192.0.2.7",), "192.0.2.7")])
 def test_a_name_that_leads_elsewhere_is_told_with_where(addresses: tuple[str, ...], word: str) -> None:
-    trouble = judge.name(answers(addresses), SPEC)
+    trouble = judge.name(answers(*addresses), SPEC)
     assert trouble is not None
     assert word in trouble.reason
     assert "binder-node up bids-1" in trouble.remedy
@@ -65,15 +65,15 @@ def test_who_may_push_and_does_not_get_in() -> None:
 
 
 def test_a_bucket_that_does_not_answer_shows_in_the_answer_for_no_image() -> None:
-    assert [t.remedy for t in judge.pull_rights(answers(no_such_image=503), SPEC)] == [
+    assert [t.remedy for t in judge.pull_rights(answers(changed={"no such image": 503}), SPEC)] == [
         "the bucket behind it: `binder-node probe bids-1`"
     ]
-    assert "let in who may pull" in next(judge.pull_rights(answers(pull_as_pull=401), SPEC)).reason
+    assert "let in who may pull" in next(judge.pull_rights(answers(changed={"pull as pull": 401}), SPEC)).reason
 
 
 @pytest.mark.parametrize("what", judge.REFUSED)
 def test_each_thing_that_is_let_in_is_told(what: str) -> None:
-    found = answers(**{what.replace(" ", "_"): 202})
+    found = answers(changed={what: 202})
     assert [trouble.reason.split(":")[0] for trouble in judge.refusals(found, SPEC)] == [what]
 
 
