@@ -98,6 +98,8 @@ VARIABLES = {
     "BINDER_NODE_PINS": "As `--pins`.",
     "BINDER_NODE_SOURCE": "As `--source`.",
     "BINDER_NODE_BUNDLE": "As `--bundle`.",
+    "BINDER_NODE_SMOKE_REPOSITORY": "As `--repository` of `smoke`.",
+    "BINDER_NODE_SMOKE_PUSH_TO": "As `--push-to` of `smoke`.",
     "BINDER_NODE_DEBUG": "As `--debug`.",
     "BINDER_NODE_S3_ACCESS_KEY": "Key of a bucket elsewhere (`storage.kind: s3`): said at the first `up`, or to "
     "replace it; kept with the node's secrets.",

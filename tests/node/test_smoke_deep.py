@@ -77,7 +77,8 @@ def scaled(name: str, replicas: int) -> str:
     wait = (
         f"{KUBECTL} rollout status deploy/{name} --timeout=90s"
         if replicas
-        else f"{KUBECTL} wait --for=delete pod -l component={name} --timeout=60s"
+        # And a moment until the Service knows that there is none.
+        else f"{KUBECTL} wait --for=delete pod -l component={name} --timeout=60s && sleep 2"
     )
     return f"{KUBECTL} scale deploy/{name} --replicas={replicas} && {wait}"
 
