@@ -16,13 +16,13 @@ REGISTRY, HUB, QUOTA = "Docker registry", "JupyterHub API", "Pod quota"
 
 
 def versions(found: Mapping[str, Any], build_image: str, spec: Spec) -> Trouble | None:
-    """``/versions`` tells BinderHub's version, and the build image that the pins name."""
+    """``/versions`` tells BinderHub's version, and the build image that the release's values name."""
     if not found.get("binderhub"):
         return Trouble(f"/versions names no version of BinderHub: {dict(found)}", "does something else answer there?")
     shown = (found.get("builder_info") or {}).get("build_image")
-    if build_image and shown != build_image:
+    if shown != build_image:
         return Trouble(
-            f"/versions says build image {shown}, the pins say {build_image}: the federation compares it",
+            f"/versions says build image {shown}, the values say {build_image}: the federation compares it",
             f"run `binder-node up {spec.name}`",
         )
     return None

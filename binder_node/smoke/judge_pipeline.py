@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from binder_node.binder.launch import Launched
@@ -62,8 +63,13 @@ def walls(found: Mapping[str, str], world: str, what: str) -> Iterator[Trouble]:
         )
 
 
-def rights(found: Mapping[str, str]) -> Iterator[Trouble]:
-    """A user's server has no rights that it does not need: ``found`` is what it says of itself."""
+def rights(output: str) -> Iterator[Trouble]:
+    """A user's server has no rights that it does not need: ``output`` is what it says of itself, as JSON."""
+    try:
+        found = json.loads(output)
+    except ValueError:
+        yield Trouble(f"a user's server does not tell its rights: {output.strip()[-200:]}", "the image needs python3")
+        return
     remedy = "your values undo values/security.yaml"
     if found.get("token") != "absent":
         yield Trouble("a user's server holds a token for the Kubernetes API", remedy)

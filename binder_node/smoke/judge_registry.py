@@ -74,9 +74,9 @@ def refusals(found: Answers, spec: Spec) -> Iterator[Trouble]:
 
 
 def containerd(code: int, said: str, image: str, spec: Spec) -> Trouble | None:
-    """``said`` is what the CRI answered to a pull of ``image``, which is nowhere. gRPC's NotFound is what it says when
-    it found its way, was let in, and there is none."""
-    if code != 0 and "code = NotFound" in said:
+    """``said`` is what the CRI answered to a pull of ``image``, which is nowhere: that it is not found, when it found
+    its way and was let in (gRPC's code, or the end of the sentence where crictl leaves the code out)."""
+    if code != 0 and ("code = NotFound" in said or said.strip().strip('"').endswith(": not found")):
         return None
     last = (said.strip().splitlines() or [f"exit code {code}"])[-1]
     reason = f"containerd does not get to the registry by its name ({image}): {last}"

@@ -9,7 +9,8 @@ import pytest
 from binder_node.binder.client import Binder
 from binder_node.cluster import served
 from binder_node.cluster.tls import trust
-from binder_node.lifecycle.opened import Opened
+from binder_node.cluster.values import compose, read
+from binder_node.node import Node
 from binder_node.smoke import judge_binder as judge
 from binder_node.smoke.checks import check, expect
 from binder_node.spec.model import Spec
@@ -33,13 +34,20 @@ def test_certificates(spec: Spec, address: str) -> None:
     expect(*judge.certificates(served.look(spec, address, trust(spec))))
 
 
+@pytest.fixture(scope="session")
+def build_image(node: Node, address: str) -> str:
+    """The build image that the release's values name, the operator's files included."""
+    composed = compose(node, address, read(node.spec)).values
+    return str(composed["config"]["KubernetesBuildExecutor"]["build_image"])
+
+
 @check(
     "binder.versions",
-    "/versions answers, with the build image of the pins",
+    "/versions answers, with the build image that the values name",
     needs=("k3s.ingress", "binder.certificates"),
 )
-def test_versions(binder: Binder, opened: Opened, spec: Spec) -> None:
-    expect(judge.versions(binder.versions(), opened.pins.images.get("build", ""), spec))
+def test_versions(binder: Binder, build_image: str, spec: Spec) -> None:
+    expect(judge.versions(binder.versions(), build_image, spec))
 
 
 @check("binder.health", "/health answers", needs="binder.versions")

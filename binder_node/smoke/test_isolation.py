@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -75,4 +74,4 @@ def test_server(trial: Trial) -> None:
     deep=True,
 )
 def test_rights(trial: Trial) -> None:
-    expect(*judge_pipeline.rights(json.loads(trial.run(RIGHTS).output)))
+    expect(*judge_pipeline.rights(trial.run(RIGHTS).output))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,8 +111,8 @@ GOOD = {"uid": "1000", "token": "absent", "NoNewPrivs": "1", "CapEff": "00000000
     ],
 )
 def test_each_right_too_many_is_told(changed: dict[str, str]) -> None:
-    assert list(judge_pipeline.rights(GOOD)) == []
-    assert len(list(judge_pipeline.rights({**GOOD, **changed}))) == 1
+    assert list(judge_pipeline.rights(json.dumps(GOOD))) == []
+    assert len(list(judge_pipeline.rights(json.dumps({**GOOD, **changed})))) == 1
 
 
 def test_the_probe_tells_what_it_reached(tmp_path: Path) -> None:
@@ -212,3 +214,52 @@ def test_the_build_runs_our_program_whatever_kind_it_is(tmp_path: Path, there: l
     assert [name for name in there if name != changed and (tmp_path / name).read_text() != "x\n"] == []
     if changed.endswith("postBuild"):
         assert (tmp_path / changed).stat().st_mode & 0o111
+
+
+class Node:
+    """As much of a node as taking away needs: what was done to it, in order."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def kubectl(self, command: str) -> dict[str, Any]:
+        assert command.startswith("get pods")
+        container = {"image": "registry.test:5000/binder/x:1", "args": []}
+        build = {"image": "repo2docker", "args": ["--ref=c0ffee", "http://198.18.0.10/x.git"]}
+        other = {"image": "registry.test:5000/binder/y:1"}
+        pods = {"ours": container, "build": build, "other": other}
+        return {"items": [{"metadata": {"name": name}, "spec": {"containers": [one]}} for name, one in pods.items()]}
+
+    def run(self, command: str, *args: str, **more: Any) -> Any:
+        del more
+        self.done.append(command % args if args else command)
+        return SimpleNamespace(rc=0, stderr="")
+
+
+def test_everything_is_taken_away_even_when_one_thing_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = Node()
+    node: Any = SimpleNamespace(spec=SPEC)
+    made = Trial(node, node, ADDRESS, fake, fake.kubectl, node, "http://198.18.0.10/x.git", "/srv/x.git")
+    made.branch = branch.Branch("/srv/x.git", "binder-node-smoke-1-a", "c0ffee")
+    made.first = launched("building", "built", "ready")
+
+    def refuses(*_: object) -> None:
+        raise StepError("bids-1", "stop the server", "HTTP 500")
+
+    monkeypatch.setattr("binder_node.smoke.trial.shutdown", refuses)
+    monkeypatch.setattr("binder_node.smoke.trial.remove_branch", lambda one: fake.done.append(f"branch {one.name}"))
+    monkeypatch.setattr(Trial, "_forget_image", lambda self: fake.done.append(f"image {self.image}"))
+    with pytest.raises(StepError, match="stop the server: HTTP 500"):
+        made.clean()
+    assert fake.done == [
+        "k3s kubectl delete pod -n binder --ignore-not-found ours build",
+        "image registry.test:5000/binder/x:1",
+        "branch binder-node-smoke-1-a",
+    ]
+
+
+def test_a_trial_that_made_nothing_takes_nothing_away() -> None:
+    fake = Node()
+    node: Any = SimpleNamespace(spec=SPEC)
+    Trial(node, node, ADDRESS, fake, fake.kubectl, node, "", "").clean()
+    assert fake.done == []

@@ -81,6 +81,7 @@ def test_each_thing_that_is_let_in_is_told(what: str) -> None:
     ("code", "said", "good"),
     [
         (1, "rpc error: code = NotFound desc = ... not found", True),
+        (1, 'FATA[0000] pulling image: failed to resolve reference "x:y": x:y: not found\n', True),
         (1, "rpc error: code = Unknown desc = ... 401 Unauthorized", False),
         (0, "", False),
     ],
