@@ -20,7 +20,7 @@ pytestmark = pytest.mark.node
 CERTS = "/var/lib/rancher/k3s/agent/etc/containerd/certs.d/registry.*:5000/hosts.toml"
 ETC, KEPT = "/etc/binder-node", "/root/kept"
 KUBECTL = "k3s kubectl -n binder"
-POLICIES = "/root/policies.yaml"
+POLICIES, SECRET = "/root/policies.yaml", "/root/secret.yaml"
 SOCKET = "/run/buildkit/buildkitd.sock"
 ENGINE = "/var/lib/binder-node/engine/site/binder_node_engine"
 # A program for the binder's or the hub's own Python: a route of JupyterHub's proxy to BinderHub, put or taken away.
@@ -56,22 +56,25 @@ def route(method: str, path: str) -> str:
     return f"{KUBECTL} exec -i deploy/hub -- python3 - {method} {path} <<'PY'\n{ROUTE}\nPY"
 
 
-def settings(edits: str) -> str:
-    """Edit BinderHub's own settings in its Secret (a sed program), and restart it."""
-    program = (
-        "import base64, json, subprocess, sys\n"
-        "get = ['k3s', 'kubectl', '-n', 'binder', 'get', 'secret', 'binder-secret', '-o', 'json']\n"
-        "secret = json.loads(subprocess.check_output(get))\n"
-        "text = base64.b64decode(secret['data']['values.yaml']).decode()\n"
-        "new = subprocess.run(['sed', '-E', sys.argv[1]], input=text, stdout=-1, text=True, check=True).stdout\n"
-        "assert new != text, text\n"
-        "secret['data']['values.yaml'] = base64.b64encode(new.encode()).decode()\n"
-        "subprocess.run(['k3s', 'kubectl', 'replace', '-f', '-'], input=json.dumps(secret), text=True, check=True)\n"
-    )
-    return f"python3 - '{edits}' <<'PY'\n{program}PY\n{RESTART}"
-
-
 RESTART = f"{KUBECTL} rollout restart deploy/binder && {KUBECTL} rollout status deploy/binder --timeout=90s"
+# On the node: BinderHub's own settings in its Secret, edited by a sed program.
+SETTINGS = """
+import base64, json, subprocess, sys
+get = ["k3s", "kubectl", "-n", "binder", "get", "secret", "binder-secret", "-o", "json"]
+secret = json.loads(subprocess.check_output(get))
+text = base64.b64decode(secret["data"]["values.yaml"]).decode()
+new = subprocess.run(["sed", "-E", sys.argv[1]], input=text, stdout=-1, text=True, check=True).stdout
+assert new != text, text
+secret["data"]["values.yaml"] = base64.b64encode(new.encode()).decode()
+subprocess.run(["k3s", "kubectl", "replace", "-f", "-"], input=json.dumps(secret), text=True, check=True)
+"""
+
+
+def settings(edits: str) -> tuple[str, str]:
+    """Commands that edit BinderHub's own settings and restart it, and that put them back."""
+    save = f"{KUBECTL} get secret binder-secret -o yaml > {SECRET}"
+    edit = f"python3 - '{edits}' <<'PY'\n{SETTINGS}\nPY"
+    return f"{save}\n{edit}\n{RESTART}", f"{KUBECTL} replace --force -f {SECRET} && {RESTART}"
 
 
 def scaled(name: str, replicas: int) -> str:
@@ -203,21 +206,14 @@ HARMS = [
     ),
     harm(
         "quota 0, and BinderHub asks another registry",
-        (
-            f"{KUBECTL} get secret binder-secret -o yaml > /root/secret.yaml\n"
-            + settings("s/total_quota: [0-9]+/total_quota: 0/; s#http://registry$#http://registry.invalid#"),
-            f"{KUBECTL} replace --force -f /root/secret.yaml && {RESTART}",
-        ),
+        settings("s/total_quota: [0-9]+/total_quota: 0/; s#http://registry$#http://registry.invalid#"),
         only="binder",
         binder__quota="the quota is 0",
         binder__registry="cannot ask the registry",
     ),
     harm(
         "another build image than the values'",
-        (
-            settings("s#build_image: .*#build_image: example.org/other:1#"),
-            f"{KUBECTL} replace --force -f /root/secret.yaml && {RESTART}",
-        ),
+        settings("s#build_image: .*#build_image: example.org/other:1#"),
         only="binder",
         binder__versions="example.org/other:1",
     ),
