@@ -68,7 +68,7 @@ class StorageStage:
                 raise StepError(self.node.spec.name, f"use bucket {endpoint.bucket}", code, REMEDIES[code])
             if own_minio and seen.key != "ok":
                 report(Event("progress", self.name, f"make key {endpoint.access_key}"))
-                bucket.make_key(self._root(endpoint), endpoint.access_key, endpoint)
+                bucket.make_key(self.as_root(endpoint), endpoint.access_key, endpoint)
                 seen = bucket.look(endpoint)
             if not seen.exists:
                 report(Event("progress", self.name, f"make bucket {endpoint.bucket}"))
@@ -101,7 +101,8 @@ class StorageStage:
                 secrets.s3_secret_key,
             )
 
-    def _root(self, endpoint: Endpoint) -> Endpoint:
+    def as_root(self, endpoint: Endpoint) -> Endpoint:
+        """The node's own MinIO with its root key, which alone may change keys."""
         secrets = self.node.secrets
         return Endpoint(
             endpoint.node,

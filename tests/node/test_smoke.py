@@ -1,0 +1,268 @@
+"""The smoke checks on a node: green when it is well, and of each failure the check that it is for, and no other."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from junitparser import JUnitXml
+
+from binder_node.lifecycle.opened import access_of, open_bare, open_spec
+from binder_node.smoke.checks import catalogue, needed
+from binder_node.storage.endpoint import admin, client
+from binder_node.storage.policy import POLICY_NAME, scoped
+from binder_node.storage.stage import StorageStage
+from tests.node.harness import PINS, Home, Ran
+from tests.node.smoke_faults import LOUD, QUIET, SCHEDULER, Fault, together
+
+pytestmark = pytest.mark.node
+
+CHECKS = {item.id: item for item in catalogue()}
+# A node that is well, on the testbed (seconds).
+SHALLOW_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a run told: outcome by check."""
+
+    ran: Ran
+    document: dict[str, Any]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        return {entry["id"]: entry["reason"] for entry in self.document["checks"] if entry["outcome"] == "failed"}
+
+    @property
+    def blocked(self) -> set[str]:
+        return {entry["id"] for entry in self.document["checks"] if entry["outcome"] == "blocked"}
+
+    def only(self, *ids: str) -> None:
+        """Exactly these failed, each with a remedy, and what stands on them was not run."""
+        assert self.failed.keys() == set(ids), self.failed
+        assert not [
+            entry["id"] for entry in self.document["checks"] if entry["outcome"] == "failed" and not entry["remedy"]
+        ]
+        ran = {entry["id"] for entry in self.document["checks"]}
+        assert self.blocked == {id for id in ran if needed(CHECKS, id) & set(ids)} - set(ids)
+        assert self.ran.code == 1
+
+
+def smoke(home: Home, *words: str) -> Told:
+    ran = home.run("smoke", "-o", "json", *words)
+    assert ran.code in (0, 1), ran.shown
+    return Told(ran, json.loads(ran.out))
+
+
+def on_node(home: Home, script: str) -> None:
+    home.ssh(f"export NODE={home.name} ADDRESS={home.network}.20\n{script}", timeout=180)
+
+
+@contextmanager
+def injected(home: Home, fault: Fault) -> Iterator[None]:
+    try:
+        on_node(home, fault.inject)
+        yield
+    finally:
+        on_node(home, fault.mend)
+
+
+# --- a node that is well -------------------------------------------------------------------------------------------
+
+
+def test_a_node_that_is_well_is_green_by_both_doors(home: Home) -> None:
+    ours, theirs = home.folder / "ours.xml", home.folder / "theirs.xml"
+    told = smoke(home, "--junit", str(ours))
+    assert told.ran.code == 0, told.failed
+    assert told.document["ok"]
+    assert told.document["seconds"] < SHALLOW_SECONDS
+    plain = [sys.executable, "-m", "pytest", "--pyargs", "binder_node.smoke", "--node", str(home.inventory)]
+    done = subprocess.run(
+        [*plain, "--junit-xml", str(theirs), "-q", "-p", "no:cacheprovider"],
+        cwd=home.folder,
+        env=home.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    first, second = (JUnitXml.fromfile(str(file)) for file in (ours, theirs))
+    assert first.tests == second.tests == len(told.document["checks"])
+    assert (first.failures, first.errors) == (second.failures, second.errors) == (0, 0)
+
+
+# --- one that is not -----------------------------------------------------------------------------------------------
+
+
+def test_many_small_failures_at_once_are_each_seen(home: Home) -> None:
+    """Nineteen things are wrong; `make soak` puts them in one by one."""
+    every = together(QUIET)
+    with injected(home, every):
+        told = smoke(home)
+    told.only(*every.checks)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("fault", QUIET, ids=lambda fault: fault.name)
+def test_a_small_failure_is_seen_by_its_own_check_alone(home: Home, fault: Fault) -> None:
+    with injected(home, fault):
+        told = smoke(home)
+    told.only(*fault.checks)
+
+
+@pytest.mark.parametrize("fault", LOUD, ids=lambda fault: fault.name)
+def test_a_failure_is_seen_by_its_own_check_and_blocks_what_stands_on_it(home: Home, fault: Fault) -> None:
+    with injected(home, fault):
+        told = smoke(home)
+    told.only(*fault.checks)
+
+
+def test_another_version_than_the_pinned_one(home: Home, tmp_path: Path) -> None:
+    pins = tmp_path / "pins.toml"
+    pins.write_text(Path(PINS).read_text().replace('version = "v1.35.4+k3s1"', 'version = "v1.35.5+k3s1"'))
+    told = smoke(home, "--pins", str(pins))
+    told.only("k3s.version")
+    assert "v1.35.4+k3s1, the pins say v1.35.5+k3s1" in told.failed["k3s.version"]
+
+
+def test_a_certificate_that_ends_soon(home: Home) -> None:
+    pem = base64.b64encode(_certificate(days=5)).decode()
+    aside = f"mv {SCHEDULER} /root/scheduler.crt"
+    ending = Fault(
+        ("k3s.certificates",),
+        f"{aside} && echo {pem} | base64 -d > {SCHEDULER}",
+        f"mv /root/scheduler.crt {SCHEDULER}",
+    )
+    with injected(home, ending):
+        told = smoke(home)
+    told.only("k3s.certificates")
+    assert f"{SCHEDULER} in 4 days" in told.failed["k3s.certificates"]
+
+
+def _certificate(days: int) -> bytes:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "system:kube-scheduler")])
+    made = x509.CertificateBuilder(
+        name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days)
+    )
+    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+# --- the bucket ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The node's bucket as root sees it; ``key`` is the registry's."""
+
+    client: Any
+    admin: Any
+    name: str
+    key: str
+
+
+@pytest.fixture
+def as_root(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    for name, value in home.environment.items():
+        monkeypatch.setenv(name, value)
+    opened = open_spec(str(home.inventory), None)
+    access, node = access_of(opened)[0], open_bare(opened)
+    stage = StorageStage(node, access)
+    with stage.endpoint() as endpoint:
+        root = stage.as_root(endpoint)
+        yield Bucket(client(root), admin(root), endpoint.bucket, endpoint.access_key)
+
+
+@contextmanager
+def foreign_object(bucket: Bucket) -> Iterator[None]:
+    """Another registry's blob."""
+    bucket.client.put_object(bucket_name=bucket.name, object_name="harbor/docker/blob", data=BytesIO(b"blob"), length=4)
+    try:
+        yield
+    finally:
+        bucket.client.remove_object(bucket_name=bucket.name, object_name="harbor/docker/blob")
+
+
+@contextmanager
+def wide_key(bucket: Bucket) -> Iterator[None]:
+    """The registry's key may do everything everywhere."""
+    bucket.admin.policy_set(policy_name="readwrite", user=bucket.key)
+    try:
+        yield
+    finally:
+        bucket.admin.policy_unset(policy_name="readwrite", user=bucket.key)
+        bucket.admin.policy_set(policy_name=POLICY_NAME, user=bucket.key)
+
+
+@contextmanager
+def no_key(bucket: Bucket) -> Iterator[None]:
+    """The registry's key is gone."""
+    bucket.admin.user_disable(access_key=bucket.key)
+    try:
+        yield
+    finally:
+        bucket.admin.user_enable(access_key=bucket.key)
+
+
+@contextmanager
+def read_only_key(bucket: Bucket) -> Iterator[None]:
+    """The registry's key may not write."""
+    policy = scoped(bucket.name)
+    policy["Statement"].append(
+        {"Effect": "Deny", "Action": ["s3:PutObject"], "Resource": [f"arn:aws:s3:::{bucket.name}/*"]}
+    )
+    bucket.admin.policy_add(policy_name=POLICY_NAME, policy=policy)
+    try:
+        yield
+    finally:
+        bucket.admin.policy_add(policy_name=POLICY_NAME, policy=scoped(bucket.name))
+
+
+@pytest.mark.parametrize(
+    ("check", "harm", "words"),
+    [
+        ("storage.only-ours", foreign_object, ()),
+        ("storage.scope", wide_key, ()),
+        ("storage.key", no_key, ()),
+        ("storage.write", read_only_key, ("--deep", "--only", "storage")),
+    ],
+)
+def test_failures_of_the_bucket(
+    home: Home,
+    as_root: Bucket,
+    check: str,
+    harm: Callable[[Bucket], AbstractContextManager[None]],
+    words: tuple[str, ...],
+) -> None:
+    with harm(as_root):
+        told = smoke(home, *words)
+    told.only(check)
+
+
+def test_what_the_deep_checks_wrote_is_gone(home: Home, as_root: Bucket) -> None:
+    told = smoke(home, "--deep", "--only", "storage")
+    assert told.ran.code == 0, told.failed
+    assert told.document["ok"]
+    left = {item.object_name for item in as_root.client.list_objects(bucket_name=as_root.name)}
+    assert left <= {"docker/"}
+
+
+def test_everything_is_green_again(home: Home) -> None:
+    """Or what came before left something behind."""
+    told = smoke(home)
+    assert told.failed == {}
+    assert told.blocked == set()
