@@ -32,6 +32,9 @@ DOCUMENTS = {
     "status": '`{"node", "url", "address", "certificates": [{"name", "expires", "days", "issuer", "trouble"}], '
     '"stages": {STAGE: {"ok", "changes", "seen"}}}`. `changes` are texts; what '
     "is in `seen` is the stage's own and may change.",
+    "smoke": '`{"node", "ok", "seconds", "deep_left_out", "checks": [{"id", "layer", "about", "outcome", "seconds", '
+    '"reason", "remedy", "because", "traceback", "guide"}]}`; `outcome` is `ok`, `failed`, `blocked` (because of the '
+    "failed ones in `because`) or `skipped`",
     "secrets init": '`{"node", "back_up", "identity", "identity_made", "public", "file", "file_made", "recipients", '
     '"missing"}`',
     "secrets show --names": '`{"node", "file", "encrypted_for", "secrets": [{"name", "kind", "purpose", "created", '
@@ -84,8 +87,8 @@ OUTCOMES = {
 
 EXIT_CODES = {
     0: "Done. For `status`: every stage is as its inventory says.",
-    1: "A step failed, and the message says where, why and what to do; or `status` found changes, `leftovers` "
-    "something, a launch or its code failed, `artifacts verify` found a damaged file, "
+    1: "A step failed, and the message says where, why and what to do; or `status` found changes, `smoke` a failure, "
+    "`leftovers` something, a launch or its code failed, `artifacts verify` found a damaged file, "
     "`federation check` a member that is out. With a traceback: a bug of ours.",
     2: "The input is wrong: an option, an inventory, a name that was not confirmed. Nothing was touched.",
     3: "A wait ran out; the message says what was waited for and what was seen last. Run the same command again.",

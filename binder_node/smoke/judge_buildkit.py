@@ -49,8 +49,8 @@ def network(item: Mapping[str, Any]) -> Trouble | None:
     return Trouble(f"build steps run in the network {mode or 'of the host'}, not in one of their own", AGAIN)
 
 
-def bridge(text: str, wanted: BuildKit, interface: Mapping[str, int]) -> Trouble | None:
-    """``text``: the network's configuration; ``interface``: MTU of the bridge, if a build has made it already."""
+def bridge(text: str, wanted: BuildKit, ports: Mapping[str, str]) -> Trouble | None:
+    """``text``: the network's configuration; ``ports``: MTU of each that a running build has."""
     plugin: dict[str, Any] = next(iter(json.loads(text).get("plugins") or ()), {})
     subnets = [item.get("subnet") for ranges in plugin.get("ipam", {}).get("ranges") or () for item in ranges]
     wrong = [
@@ -62,7 +62,9 @@ def bridge(text: str, wanted: BuildKit, interface: Mapping[str, int]) -> Trouble
         )
         if real != said
     ]
-    wrong += [f"the MTU of {name} is {real}, not {wanted.mtu}" for name, real in interface.items() if real > wanted.mtu]
+    wrong += [
+        f"the MTU of {name} is {real}, not {wanted.mtu}" for name, real in ports.items() if int(real) > wanted.mtu
+    ]
     return Trouble(f"the build network: {'; '.join(wrong)}", AGAIN) if wrong else None
 
 

@@ -35,6 +35,8 @@ HEAVY = (
     "pyinfra",
     "paramiko",
     "websockets",
+    "pytest",
+    "testinfra",
 )
 
 

@@ -48,18 +48,18 @@ def test_network() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "interface", "said"),
+    ("change", "ports", "said"),
     [
         ({}, {}, ""),
-        ({}, {"buildkit0": 1450}, ""),
+        ({}, {"veth1": "1450"}, ""),
         ({"mtu": 1500}, {}, "the build network: its MTU is 1500, not 1450"),
-        ({}, {"buildkit0": 1500}, "the build network: the MTU of buildkit0 is 1500, not 1450"),
+        ({}, {"veth1": "1500"}, "the build network: the MTU of veth1 is 1500, not 1450"),
         ({"portIsolation": False}, {}, "the build network: isolation of steps is False, not True"),
     ],
 )
-def test_bridge(change: dict[str, Any], interface: dict[str, int], said: str) -> None:
+def test_bridge(change: dict[str, Any], ports: dict[str, str], said: str) -> None:
     plugin = {"mtu": 1450, "portIsolation": True, "ipam": {"ranges": [[{"subnet": "10.10.0.0/16"}]]}, **change}
-    assert reason(build.bridge(json.dumps({"plugins": [plugin]}), WANTED, interface)) == said
+    assert reason(build.bridge(json.dumps({"plugins": [plugin]}), WANTED, ports)) == said
 
 
 def test_collector() -> None:

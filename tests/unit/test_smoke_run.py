@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -26,18 +27,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *argv: str, **more: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
+    environment = {**variables(folder), **more}
+    return subprocess.run(
+        argv, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+
+
+def variables(folder: Path) -> dict[str, str]:
+    """The environment, with everything that is kept in ``folder``."""
+    kept = {key: value for key, value in os.environ.items() if key not in ("BINDER_NODE_PINS", "PYTEST_ADDOPTS")}
+    return {
+        **kept,
         "BINDER_NODE_STATE": str(folder / "state"),
         "BINDER_NODE_IDENTITY": str(folder / "identity.txt"),
         "BINDER_NODE_LOCAL_DIR": str(folder / "machines"),
         "NO_COLOR": "1",
-        **more,
     }
-    environment.pop("BINDER_NODE_PINS", None)
-    return subprocess.run(
-        argv, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
-    )
 
 
 def binder_node(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -69,6 +74,25 @@ def test_people_read_the_failure_with_its_remedy_and_a_table_of_layers(home: Pat
     rows = [line.split() for line in lines]
     assert any(row[:1] == ["k3s"] and row[-1] == "blocked" for row in rows)
     assert "more with --deep" in lines[-1]
+
+
+def test_on_a_terminal_the_table_is_drawn_as_the_checks_run(home: Path) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    argv = [str(Path(sys.executable).with_name("binder-node")), "smoke", "lone"]
+    environment = {**variables(home), "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
+    started = subprocess.Popen(argv, cwd=home, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError), os.fdopen(ours, "rb", buffering=0) as screen:  # EIO: it has ended
+        while part := screen.read(65536):
+            shown += part
+    assert started.wait(60) == 1
+    text = shown.decode()
+    assert "✗" in text
+    assert text.count("layer ") > 1, "drawn once only"
+    assert "blocked" in text
 
 
 def test_junit_has_every_check_with_reason_and_cause(home: Path) -> None:
