@@ -50,7 +50,7 @@ def test_versions(binder: Binder, build_image: str, spec: Spec) -> None:
     expect(judge.versions(binder.versions(), build_image, spec))
 
 
-@check("binder.health", "/health answers", needs="binder.versions")
+@check("binder.health", "/health answers", needs=("binder.versions", "k3s.dns"))
 def test_health(request: pytest.FixtureRequest) -> None:
     expect(judge.health_form(request.getfixturevalue("health")))
 
@@ -78,7 +78,7 @@ def test_other(binder: Binder, hub: str) -> None:
 @check(
     "binder.registry",
     "BinderHub itself gets to the registry",
-    needs=("binder.health", "registry.pull-rights"),
+    needs=("binder.health", "registry.pull-rights", "k3s.address"),
     guide=23,
 )
 def test_registry(health: dict[str, Any], spec: Spec) -> None:
@@ -90,6 +90,6 @@ def test_hub(health: dict[str, Any], spec: Spec) -> None:
     expect(judge.hub(health, spec))
 
 
-@check("binder.quota", "there is room for launches", needs="binder.health", guide=2)
+@check("binder.quota", "there is room for launches", needs=("binder.health", "k3s.dead-pods"), guide=2)
 def test_quota(health: dict[str, Any], spec: Spec) -> None:
     expect(judge.quota(health, spec))

@@ -30,7 +30,10 @@ print(json.dumps(found))
 
 
 @check(
-    "isolation.firewall", "the firewall's rules are the inventory's, to the word", needs="machine.firewall", guide=27
+    "isolation.firewall",
+    "the firewall's rules are the inventory's, to the word",
+    needs=("machine.firewall", "machine.outside"),
+    guide=27,
 )
 def test_firewall(host: Any, spec: Spec) -> None:
     loaded = host.run(LIST)
