@@ -63,7 +63,13 @@ K3S_AGAIN = f"systemctl restart k3s && {until(f'{K} get --raw /readyz >/dev/null
 SETTLED = until(f"test -S {BUILD_SOCKET} && {K} wait --for=condition=Ready node --all --timeout=1s >/dev/null 2>&1")
 # The kubelet tells the API its new limits with its next status.
 TOLD = until(f'test "$({K} get node -o jsonpath={{.items[0].status.capacity.pods}})" != $BEFORE', 20)
-MINIO_UP = until("curl -sf http://127.0.0.1:9000/minio/health/ready")
+# The registries look at their store every ten seconds, and refuse everything after three looks in vain.
+REGISTRY_UP = " && ".join(
+    until(f'test "$(curl -s -o /dev/null -w %{{http_code}} http://127.0.0.1:{port}/v2/)" = 401')
+    for port in (5000, 5001)
+)
+MINIO_UP = f"{until('curl -sf http://127.0.0.1:9000/minio/health/ready')} && {REGISTRY_UP}"
+REGISTRY_PID = "PID=$(systemctl show -p MainPID --value registry-pull)"
 FIREWALL_AGAIN = "systemctl restart binder-node-firewall"
 
 ENDED = '{"status": {"phase": "Failed", "reason": "OutOfpods"}}'
@@ -87,8 +93,9 @@ PRESSURE = (
 )
 # The kubelet says otherwise every ten seconds.
 PRESSED = (
-    f"echo '{PRESSURE}' > /root/pressure; systemd-run -q --unit=press sh -c 'while :; do {K} patch node --all "
-    f"--subresource=status --patch-file=/root/pressure >/dev/null; sleep 0.3; done'; sleep 1"
+    f"echo '{PRESSURE}' > /root/pressure && systemd-run -q --unit=press sh -c \"while :; do {K} patch node $NODE "
+    '--subresource=status --patch-file=/root/pressure; sleep 0.3; done"; '
+    + until(f"{K} get node $NODE -o jsonpath={{.status.conditions}} | grep -q Injected", 20)
 )
 NO_TAINT = until(f'test -z "$({K} get node -o jsonpath={{.items[0].spec.taints}})"')
 
@@ -131,8 +138,8 @@ QUIET: tuple[Fault, ...] = (
     ),
     fault(
         "machine.open-files",
-        "prlimit --pid $(systemctl show -p MainPID --value registry-pull) --nofile=1024:",
-        "prlimit --pid $(systemctl show -p MainPID --value registry-pull) --nofile=20000:",
+        f"{REGISTRY_PID}; prlimit --pid $PID --nofile=1024:",
+        f"{REGISTRY_PID}; prlimit --pid $PID --nofile=$(awk '/^Max open files/ {{print $5}}' /proc/$PID/limits):",
     ),
     fault(
         "machine.swap",
@@ -170,8 +177,9 @@ QUIET: tuple[Fault, ...] = (
         f"{K} create service loadbalancer -n default second --tcp=80:80",
         f"{K} delete service -n default second",
     ),
-    fault("k3s.schedulable", f"{K} cordon $NODE", f"{K} uncordon $NODE"),
     fault("k3s.dns", *scaled("coredns", "k8s-app=kube-dns")),
+    # After the one before: its pods could not come back.
+    fault("k3s.schedulable", f"{K} cordon $NODE", f"{K} uncordon $NODE"),
     fault("buildkit.bridge", *edited(CNI, 's/"mtu": 1450/"mtu": 1500/')),
     fault("buildkit.guard", "systemctl stop binder-node-guard", "systemctl start binder-node-guard"),
     fault("buildkit.engine", *edited(ENGINE, "$ a # changed by hand")),

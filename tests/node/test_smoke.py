@@ -156,10 +156,17 @@ def _certificate(days: int) -> bytes:
 
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "system:kube-scheduler")])
-    made = x509.CertificateBuilder(
-        name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(days)
+    made = (
+        x509.CertificateBuilder()
+        .issuer_name(name)
+        .subject_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=days))
+        .sign(key, hashes.SHA256())
     )
-    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return made.public_bytes(serialization.Encoding.PEM)
 
 
 # --- the bucket ----------------------------------------------------------------------------------------------------
@@ -204,7 +211,6 @@ def wide_key(bucket: Bucket) -> Iterator[None]:
     try:
         yield
     finally:
-        bucket.admin.policy_unset(policy_name="readwrite", user=bucket.key)
         bucket.admin.policy_set(policy_name=POLICY_NAME, user=bucket.key)
 
 
