@@ -141,7 +141,11 @@ def test_mounts(host: Any, spec: Spec) -> None:
 def test_data_disk(host: Any, spec: Spec) -> None:
     if spec.machine.data_disk is None:
         pytest.skip("the inventory names no machine.data_disk")
-    source, _, uuid = host.run(f"findmnt -no SOURCE,UUID {spec.machine.state}").stdout.strip().partition(" ")
+    # blkid reads the disk itself: findmnt's own UUID is udev's, which a container has not.
+    asked = (
+        f"disk=$(findmnt -no SOURCE --mountpoint {spec.machine.state}) && echo $disk $(blkid -o value -s UUID $disk)"
+    )
+    source, _, uuid = host.run(asked).stdout.strip().partition(" ")
     expect(judge.data_disk(disk.uuid_of(spec.name), source, uuid.strip()))
 
 

@@ -148,6 +148,13 @@ def test_whatever_asks_the_node_becomes_root_by_itself(found: Home, tmp_path: Pa
     assert json.loads(found.run("probe", "-o", "json").ok().out)["size"] > 0
 
 
+def test_the_smoke_checks_are_green_by_a_login_with_sudo(found: Home) -> None:
+    """And the data disk is looked at."""
+    checks = json.loads(found.run("smoke", "-o", "json").ok().out)["checks"]
+    assert {entry["outcome"] for entry in checks} <= {"ok", "skipped"}
+    assert next(entry["outcome"] for entry in checks if entry["id"] == "machine.data-disk") == "ok"
+
+
 @pytest.mark.usefixtures("found")
 def test_what_the_node_keeps_is_on_its_disk(machine: FoundMachine) -> None:
     used = int(machine.inside("df --output=used -B1 /srv/node | tail -1"))
