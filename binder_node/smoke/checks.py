@@ -23,6 +23,12 @@ LAYERS = (
 )
 # What every name begins with that a deep check makes on a node: images, branches, objects, pods.
 RESERVED = "binder-node-smoke"
+# What a federation's central deploy brings by its own chart (docs/architecture.md, decision 22): layers and checks of
+# what `up` makes nowhere else.
+NOT_OF_A_CENTRAL_DEPLOY = frozenset(
+    ("buildkit", "registry", "binder", "pipeline", "kernel", "shutdown", "isolation.policies", "isolation.build",
+     "isolation.server", "isolation.rights", "k3s.address", "k3s.ingress", "k3s.load-balancers")
+)  # fmt: skip
 # Where a check function keeps what :func:`check` says of it.
 MARK = "smoke_check"
 
@@ -191,6 +197,13 @@ def needed(checks: Mapping[str, Check], id: str) -> set[str]:
                 found.add(need)
                 left.append(need)
     return found
+
+
+def elsewhere(item: Check, *, central: bool) -> str:
+    """Why a check does not apply to a node, empty where it does; ``central``: a federation deploys its release."""
+    if central and {item.id, item.layer} & NOT_OF_A_CENTRAL_DEPLOY:
+        return "the federation's central deploy brings it (deploy: federation)"
+    return ""
 
 
 def causes(item: Check, results: Mapping[str, Result]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from binder_node.smoke import hooks
-from binder_node.smoke.checks import MARK, Check, CheckFailed, Result, causes, chosen, names, ordered
+from binder_node.smoke.checks import MARK, Check, CheckFailed, Result, causes, chosen, elsewhere, names, ordered
 
 if TYPE_CHECKING:
     from binder_node.lifecycle.opened import Opened
@@ -101,6 +101,8 @@ class Suite:
             return
         self.config.hook.pytest_smoke_started(check=found)
         item.user_properties += [("check", found.id), ("layer", found.layer), ("about", found.about)]
+        if why := elsewhere(found, central=self.opened.spec.central):
+            pytest.skip(why)
         if failed := causes(found, self.results):
             self._under_way[found.id] = Result(found, "blocked", because=failed)
             item.user_properties.append(("because", ",".join(failed)))

@@ -129,7 +129,7 @@ def test_failed(host: Any) -> None:
 @check("machine.mounts", "all state lies on the state disk, nothing over it", needs=SSH, guide=6)
 def test_mounts(host: Any, spec: Spec) -> None:
     state = str(spec.machine.state)
-    below = [*MOUNTS.values(), BUILDKIT_STATE, HUB_STATE]
+    below = [*MOUNTS.values(), *(() if spec.central else (BUILDKIT_STATE, HUB_STATE))]
     below += [MINIO_STATE] if isinstance(spec.storage, NodeStorage) else []
     paths = [state, *MOUNTS, *(f"{state}/{name}" for name in below)]
     # GNU stat: %d is the device's number, as st_dev has it; nothing for a path that is not there.

@@ -8,6 +8,7 @@ import pytest
 
 from binder_node.smoke.checks import (
     LAYERS,
+    NOT_OF_A_CENTRAL_DEPLOY,
     Check,
     CheckFailed,
     Result,
@@ -15,6 +16,7 @@ from binder_node.smoke.checks import (
     catalogue,
     causes,
     chosen,
+    elsewhere,
     expect,
     needed,
     ordered,
@@ -73,6 +75,13 @@ def test_dependants_name_the_first_cause_and_not_each_other() -> None:
     assert causes(LAUNCH, results) == ("k3s.api", "storage.write")
     assert causes(API, {"machine.ssh": Result(SSH, "skipped", reason="not here")}) == ()
     assert causes(API, {}) == ()
+
+
+def test_what_a_central_deploy_brings_is_not_ours_to_check() -> None:
+    ours = {item.layer for item in CHECKS if not elsewhere(item, central=True)}
+    assert ours == {"machine", "k3s", "storage", "isolation"}
+    assert not any(elsewhere(item, central=False) for item in CHECKS)
+    assert {item.id for item in CHECKS} | set(LAYERS) >= NOT_OF_A_CENTRAL_DEPLOY
 
 
 def test_all_troubles_are_told_each_remedy_once() -> None:
