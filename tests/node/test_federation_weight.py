@@ -133,7 +133,7 @@ def test_the_nodes_own_numbers_gate_a_step(home: Home, git: str, prime: Prime, t
         assert first.events[-2]["message"] == "alpha: weight 0 -> 5: the first weight"
 
         ramp = subprocess.Popen(
-            [*first.argv, "--window", "0.4"],
+            [*first.argv, "--window", "0.3"],
             env=home.environment,
             cwd=home.folder,
             stdout=subprocess.PIPE,
