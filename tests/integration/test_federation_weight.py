@@ -39,7 +39,8 @@ from tests.integration.binder_server import played
 from tests.testbed.world import content, gitserver
 
 pytestmark = pytest.mark.integration
-PORT = 20860
+# Tests of this file may run in several processes side by side, each with servers of its own.
+PORT = 20860 + 10 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 SECRETS = {"prime": "ab" * 32, "new": "ab" * 32, "stranger": "cd" * 32}
 USER = {"app": "jupyterhub", "component": "singleuser-server"}
 
