@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from io import StringIO
+from secrets import token_hex
 from typing import Any
 
 from binder_node import remote
@@ -52,8 +53,12 @@ class Seen:
         return frozenset(name for name, kinds in self.kinds if kinds.issuperset(KINDS))
 
 
-def objects(names: Iterable[str]) -> list[dict[str, Any]]:
-    """What lets ``names`` in, with their namespace first."""
+def objects(names: Iterable[str], fresh: str) -> list[dict[str, Any]]:
+    """What lets ``names`` in, with their namespace first.
+
+    ``fresh`` ends the names of the Secrets, and is to be another one each time: a token says its Secret's name and
+    nothing of its time, so that a Secret of an old name brings the old token back.
+    """
     found: list[dict[str, Any]] = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": OWN}}
     ]
@@ -65,7 +70,11 @@ def objects(names: Iterable[str]) -> list[dict[str, Any]]:
             {
                 "apiVersion": "v1",
                 "kind": "Secret",
-                "metadata": {**inside, "annotations": {"kubernetes.io/service-account.name": name}},
+                "metadata": {
+                    **inside,
+                    "name": f"{name}-{fresh}",
+                    "annotations": {"kubernetes.io/service-account.name": name},
+                },
                 "type": "kubernetes.io/service-account-token",
             },
             {
@@ -135,11 +144,11 @@ class AccessStage:
         del report
         gone = [name for name in seen.names if name not in self.wanted]
         if gone:
+            which = f"-n {NAMESPACE} -l '{LABEL} in ({','.join(gone)})'"
             # The rights first: were the rest cut off, the token would open nothing.
             self._kubectl(
                 "take operators' access away",
-                f"delete clusterrolebinding --ignore-not-found {' '.join(binding(name) for name in gone)} && "
-                f"{self._prefix()}delete secret,serviceaccount -n {NAMESPACE} --ignore-not-found {' '.join(gone)}",
+                f"delete clusterrolebinding {which} && {self._prefix()}delete secret,serviceaccount {which}",
             )
         missing = [name for name in self.wanted if name not in seen.whole]
         if missing:
@@ -147,11 +156,11 @@ class AccessStage:
 
     def _make(self, names: Iterable[str]) -> None:
         applied = "apply --server-side --force-conflicts --field-manager=binder-node -f -"
-        self._kubectl("give operators access", applied, yaml_stream(objects(names)))
+        self._kubectl("give operators access", applied, yaml_stream(objects(names, token_hex(4))))
 
     def renew(self, name: str) -> None:
         """A new token for an operator; the one before ends within ten seconds. Raises StepError."""
-        self._kubectl("end the old token", f"delete secret -n {NAMESPACE} --ignore-not-found {name}")
+        self._kubectl("end the old token", f"delete secret -n {NAMESPACE} -l {LABEL}={name}")
         self._make([name])
 
     def token(self, name: str) -> tuple[str, str]:
@@ -166,11 +175,15 @@ class AccessStage:
             known = ", ".join(self.wanted) or "nobody"
             right = f"write it into kubernetes.operators and run `up`; there is {known}"
             raise InputError(Problem("", 0, "--operator", f"{name} is no operator of this node", right))
-        fields = '{.data.token}{" "}{.data.ca\\.crt}'
+        fields = '{range .items[*]}{.data.token}{" "}{.data.ca\\.crt}{"\\n"}{end}'
+        what = f"get secret -n {NAMESPACE} -l {LABEL}={name} -o jsonpath='{fields}'"
         deadline = time.monotonic() + TOKEN_SECONDS
         while True:
-            what = f"get secret -n {NAMESPACE} {name} -o jsonpath='{fields}'"
-            token, _, authority = self._kubectl(f"fetch the token of {name}", what).partition(" ")
+            there = self._kubectl(f"fetch the token of {name}", what).splitlines()
+            if not there:
+                up = f"run `binder-node up {self.node.spec.name}`"
+                raise StepError(self.node.spec.name, f"fetch the token of {name}", "there is none", up)
+            token, _, authority = there[0].partition(" ")
             if token and authority:
                 return base64.b64decode(token).decode("ascii"), authority
             if time.monotonic() > deadline:

@@ -29,8 +29,9 @@ def node(*names: str) -> Node:
 
 
 def test_who_is_named_gets_an_account_a_token_and_all_rights() -> None:
-    made = objects(["ada"])
+    made = objects(["ada"], "0a1b")
     assert [one["kind"] for one in made] == ["Namespace", "ServiceAccount", "Secret", "ClusterRoleBinding"]
+    assert [one["metadata"]["name"] for one in made[1:]] == ["ada", "ada-0a1b", "binder-node:operator:ada"]
     assert made[2]["type"] == "kubernetes.io/service-account-token"
     assert made[2]["metadata"]["annotations"] == {"kubernetes.io/service-account.name": "ada"}
     assert made[3]["subjects"] == [{"kind": "ServiceAccount", "name": "ada", "namespace": operators.NAMESPACE}]
@@ -79,22 +80,32 @@ def test_rights_go_before_accounts_and_new_ones_come_in_by_stdin(monkeypatch: py
     kubectl = Kubectl(monkeypatch, delete="", apply="")
     AccessStage(node("ada"), reached("ubuntu")).apply(Seen((("old", WHOLE),)), silent)
     (gone, _), (made, text) = kubectl.asked
+    which = "-n binder-node-operators -l 'binder-node/operator in (old)'"
     assert gone == (
-        "sudo -n k3s kubectl delete clusterrolebinding --ignore-not-found binder-node:operator:old && "
-        "sudo -n k3s kubectl delete secret,serviceaccount -n binder-node-operators --ignore-not-found old"
+        f"sudo -n k3s kubectl delete clusterrolebinding {which} && "
+        f"sudo -n k3s kubectl delete secret,serviceaccount {which}"
     )
     assert made.startswith("sudo -n k3s kubectl apply --server-side")
-    assert [one["metadata"]["name"] for one in YAML(typ="safe").load_all(text)] == [
-        operators.NAMESPACE,
-        "ada",
-        "ada",
-        "binder-node:operator:ada",
-    ]
+    _, account, secret, _ = YAML(typ="safe").load_all(text)
+    assert account["metadata"]["name"] == "ada"
+    assert secret["metadata"]["name"].startswith("ada-")
+
+
+def test_a_token_never_comes_back_under_its_old_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    kubectl = Kubectl(monkeypatch, delete="", apply="")
+    stage = AccessStage(node("ada"), reached())
+    stage.renew("ada")
+    stage.renew("ada")
+    stage.apply(Seen((("ada", WHOLE - {"Secret"}),)), silent)
+    assert kubectl.asked[0][0] == "k3s kubectl delete secret -n binder-node-operators -l binder-node/operator=ada"
+    texts = [text for command, text in kubectl.asked if "apply" in command]
+    names = {list(YAML(typ="safe").load_all(text))[2]["metadata"]["name"] for text in texts}
+    assert len(names) == 3
 
 
 def test_a_kubeconfig_is_the_operators_own(monkeypatch: pytest.MonkeyPatch) -> None:
     token, authority = base64.b64encode(b"secret-token").decode(), base64.b64encode(b"CERT").decode()
-    kubectl = Kubectl(monkeypatch, get=f"{token} {authority}")
+    kubectl = Kubectl(monkeypatch, get=f"{token} {authority}\n")
     stage = AccessStage(node("ada"), reached())
     assert stage.token("ada") == ("secret-token", authority)
     assert all("k3s.yaml" not in command and "secret-token" not in command for command, _ in kubectl.asked)
@@ -118,6 +129,9 @@ def test_who_is_not_named_gets_none_and_a_failure_says_why(monkeypatch: pytest.M
     with pytest.raises(InputError, match=r"eve is no operator of this node; write it into kubernetes\.operators"):
         AccessStage(node("ada"), reached()).token("eve")
     with pytest.raises(StepError, match="bids-1: fetch the token of ada: no -> run `binder-node up bids-1`"):
+        AccessStage(node("ada"), reached()).token("ada")
+    Kubectl(monkeypatch, get="")
+    with pytest.raises(StepError, match="fetch the token of ada: there is none -> run `binder-node up bids-1`"):
         AccessStage(node("ada"), reached()).token("ada")
     with pytest.raises(StepError, match="there is none yet"):
         AccessStage(node("ada"), None).inspect(silent)
