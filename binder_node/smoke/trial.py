@@ -236,27 +236,39 @@ class Trial:
         return container["image"] == self.image or any(branch.commit in word for word in container.get("args") or ())
 
     def _forget_image(self) -> None:
+        """Off the node, and out of the registry: tag, manifests, and the blobs that nobody else's image can have."""
         if not self.image.startswith(f"{registry_name(self.node.spec.names.registry)}/"):
             return
         for name in (self.image, self.by_digest):
             self.take_off(name)
-        if not self.manifest:
-            self.ask_manifest()
-        if not self.manifest:
-            return
         repository, tag = registry.repository_of(self.image)
-        manifest = json.loads(self.manifest)
-        ask = registry.Ask(
-            "config", "pull", "pull", f"/v2/{repository}/blobs/{manifest['config']['digest']}", body=True
-        )
-        delete = registry.Ask("deleted", "push", "push", f"/v2/{repository}/manifests/{self.digest}", "DELETE")
-        found = registry.ask(self.node, self.access, [ask, delete])
-        if found["deleted"].status not in (202, 404):
-            raise StepError(self.node.spec.name, f"delete {self.image}", str(found["deleted"]))
-        config = json.loads(found["config"].body or "{}")
-        # What others may have too stays: it goes when nobody's image has it.
-        own = [manifest["config"]["digest"], *registry.own_layers(manifest, config, FILE)]
-        registry.forget(self.node, self.access, list(registry.image_objects(repository, tag, self.digest, own)))
+        top = self._documents(repository, [tag])
+        # An index, should the builder have pushed one, stands over others.
+        under = [str(one["digest"]) for document in top.values() for one in document.get("manifests") or ()]
+        documents = top | self._documents(repository, under)
+        configs = [str(one["config"]["digest"]) for one in documents.values() if one.get("config")]
+        blobs = [registry.Ask(one, "pull", "pull", f"/v2/{repository}/blobs/{one}", body=True) for one in configs]
+        path = f"/v2/{repository}/manifests"
+        deletes = [registry.Ask(f"delete {one}", "push", "push", f"{path}/{one}", "DELETE") for one in documents]
+        found = registry.ask(self.node, self.access, [*blobs, *deletes])
+        for digest, document in documents.items():
+            if found[f"delete {digest}"].status not in (202, 404):
+                raise StepError(self.node.spec.name, f"delete {self.image}", str(found[f"delete {digest}"]))
+            own = []
+            if document.get("config"):
+                config = str(document["config"]["digest"])
+                # What others may have too stays: it goes when nobody's image has it.
+                own = [config, *registry.own_layers(document, json.loads(found[config].body or "{}"), FILE)]
+            registry.forget(self.node, self.access, list(registry.image_objects(repository, tag, digest, own)))
+
+    def _documents(self, repository: str, references: list[str]) -> dict[str, dict[str, Any]]:
+        """Manifests and indexes by their digests; those that are not there are left out."""
+        kinds = f"{registry.MANIFEST}, {registry.INDEX}"
+        path = f"/v2/{repository}/manifests"
+        asks = [registry.Ask(one, "pull", "pull", f"{path}/{one}", accept=kinds, body=True) for one in references]
+        found = registry.ask(self.node, self.access, asks) if asks else None
+        answers = [found[one] for one in references] if found else []
+        return {one.sha256: json.loads(one.body) for one in answers if one.status == 200}
 
 
 def user(server: Launched) -> str:
