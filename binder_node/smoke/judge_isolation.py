@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from binder_node.host.firewall import TABLE
@@ -23,26 +23,29 @@ PUBLIC = Peer("8.8.8.8", 443)
 _CHANGING = ("handle", "position")
 
 
-def rules(text: str) -> list[Any]:
-    """The table in ``nft -j -s list table``'s JSON, without handles and without what its own rules put into sets."""
+def rules(text: str, growing: Collection[str] = ()) -> list[Any]:
+    """The table in ``nft -j -s list table``'s JSON, without handles, and without what is in the ``growing`` sets."""
     found = [item for item in json.loads(text or "{}").get("nftables", []) if "metainfo" not in item]
-    return [_plain(item) for item in found]
+    return [_plain(item, growing) for item in found]
 
 
-def _plain(item: Any) -> Any:
+def empty_sets(text: str) -> set[str]:
+    """Names of the table's sets that its rules fill as packets come: freshly loaded they hold nothing."""
+    sets = [item["set"] for item in json.loads(text).get("nftables", []) if "set" in item]
+    return {str(one["name"]) for one in sets if not one.get("elem")}
+
+
+def _plain(item: Any, growing: Collection[str]) -> Any:
     if isinstance(item, dict):
-        dynamic = "dynamic" in (item.get("flags") or ())
-        return {
-            key: _plain(value)
-            for key, value in item.items()
-            if key not in _CHANGING and not (dynamic and key == "elem")
-        }
-    return [_plain(one) for one in item] if isinstance(item, list) else item
+        left_out = {*_CHANGING, *(["elem"] if item.get("name") in growing else [])}
+        return {key: _plain(value, growing) for key, value in item.items() if key not in left_out}
+    return [_plain(one, growing) for one in item] if isinstance(item, list) else item
 
 
 def table(loaded: str, wanted: str, spec: Spec) -> Trouble | None:
     """The firewall's table in force is the one that the inventory makes; both are nft's JSON."""
-    now, right = rules(loaded), rules(wanted)
+    growing = empty_sets(wanted)
+    now, right = rules(loaded, growing), rules(wanted)
     if now == right:
         return None
     remedy = f"`binder-node up {spec.name}`, then on the node `systemctl restart binder-node-firewall`"

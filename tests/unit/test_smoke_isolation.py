@@ -142,7 +142,10 @@ def test_a_policy_of_ingress_alone_walls_nobody_in() -> None:
 
 
 def nft(*rules: tuple[str, int], handle: int = 1, elements: list[str] | None = None) -> str:
-    sets = {"set": {"name": "fast", "handle": handle, "flags": ["dynamic"], "elem": elements or []}}
+    # As nft 1.0.6 writes it: nothing says that rules add to this set.
+    sets: dict[str, Any] = {"set": {"name": "fast", "handle": handle, "flags": ["timeout"], "timeout": 60}}
+    if elements:
+        sets["set"]["elem"] = elements
     items: list[dict[str, Any]] = [
         {"metainfo": {"version": "1"}},
         {"table": {"name": "binder_node", "handle": handle}},
