@@ -36,6 +36,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what may run side by side, and what has to run in one process: those of a file, and those of the one node
     that several files share (tests/node/conftest.py). Any two such groups have machines and networks of their own.
