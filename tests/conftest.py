@@ -36,18 +36,13 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what may run side by side, and what has to run in one process: those of a file, and those of the one node
-    that several files share (tests/node/conftest.py). Any two such groups have machines and networks of their own.
+    """Mark what may run side by side. The rest runs by files, any two of which have machines and networks of their
+    own, but for the shared node (tests/node/conftest.py), which each process has one of.
     """
     here = Path(__file__).parent
     for item in items:
         if not item.path.is_relative_to(here):
             continue  # the package's own checks (`pytest --pyargs binder_node.smoke`) come by here in a checkout
-        file = item.path.relative_to(here).as_posix()
-        if file.startswith(BESIDE):
+        if item.path.relative_to(here).as_posix().startswith(BESIDE):
             item.add_marker(pytest.mark.beside)
-        else:
-            shares = file.startswith("node/") and "home" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("shared node" if shares else file))

@@ -53,6 +53,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
+        self.send_header("Connection", "close")  # as it is: a client that keeps it would sometimes write too late
         self.end_headers()
         self.wfile.write(data)
 
@@ -61,6 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Connection", "close")
         self.end_headers()
         for part in parts:
             if isinstance(part, int | float):

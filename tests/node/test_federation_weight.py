@@ -118,7 +118,7 @@ def test_a_drain_takes_the_node_out_by_its_quota_and_undrain_puts_it_back(home: 
 
 def test_a_member_takes_the_primes_build_tokens(home: Home, prime: Prime) -> None:
     found = federation(home, "token", "--prime", prime.url, "-o", "json").ok()
-    assert json.loads(found.out) == {"node": "alpha", "ok": True, "why": "", "remedy": ""}
+    assert json.loads(found.out) == {"node": home.name, "ok": True, "why": "", "remedy": ""}
 
 
 def test_the_nodes_own_numbers_gate_a_step(home: Home, git: str, prime: Prime, tmp_path: Path) -> None:
