@@ -162,6 +162,12 @@ registry:
 """
 
 
+def shared_node() -> tuple[str, str]:
+    """Name and network of the node that this process's tests share: each process of pytest-xdist has its own."""
+    number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return ("alpha", "198.18.40") if number == "0" else (f"alpha{number}", f"198.18.3{number}")
+
+
 def make_home(
     folder: Path,
     name: str,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 
 from binder_node.smoke.reach import Target, node_targets, probed, program
-from tests.node.conftest import WORLD
-from tests.node.harness import Home
+from tests.node.harness import Home, shared_node
 from tests.unit.host_samples import sample_spec
 
 pytestmark = pytest.mark.node
 
+_, NETWORK = shared_node()
 # Ports and networks are every node's.
-TARGETS = node_targets(sample_spec(), f"{WORLD}.20")
-REACHABLE = Target("the world", f"{WORLD}.10", 80)
+TARGETS = node_targets(sample_spec(), f"{NETWORK}.20")
+REACHABLE = Target("the world", f"{NETWORK}.10", 80)
 PROBE = program([*TARGETS, REACHABLE])
 
 
