@@ -62,8 +62,9 @@ class Helm:
         """
         self._run(
             "install the release",
+            # What somebody applied by hand is put right: without `force-conflicts` its fields stay theirs, and Helm fails.
             ["upgrade", "--install", self.release, str(chart), "--values", "-", f"--history-max={HISTORY}",
-             f"--labels={DIGEST}={digest}", "--hide-notes"],
+             f"--labels={DIGEST}={digest}", "--hide-notes", "--force-conflicts"],
             values,
         )  # fmt: skip
 

@@ -35,6 +35,7 @@ class Sigma:
     home: Home
     knot: Knot
     pebble: Pebble
+    ordered: int = 0
 
     def tls(self, text: str) -> None:
         """Write another ``tls`` into the inventory."""
@@ -111,7 +112,9 @@ def test_then_names_lead_to_the_node_and_both_have_a_certificate(sigma: Sigma) -
     assert [(item["name"], item["trouble"]) for item in certificates] == [(BINDER, ""), (HUB, "")]
     assert all(item["issuer"].startswith("Pebble Intermediate CA") for item in certificates)
     assert all(DAYS - 2 <= item["days"] <= DAYS for item in certificates)
-    assert sigma.pebble.orders() == 2
+    # One for each name; Traefik orders again where it was restarted before the first answer.
+    sigma.ordered = sigma.pebble.orders()
+    assert sigma.ordered in (2, 3)
     assert sigma.home.up().ok().last["data"]["changes"] == 0
 
 
@@ -136,7 +139,7 @@ def test_certificates_are_kept_when_k3s_and_traefik_start_anew(sigma: Sigma) -> 
     sigma.home.ssh("k3s kubectl rollout status -n kube-system deployment/traefik --timeout=90s", timeout=100)
     sigma.home.up().ok()
     assert sigma.shown() == before
-    assert sigma.pebble.orders() == 2
+    assert sigma.pebble.orders() == sigma.ordered
     mode = sigma.home.ssh("stat -c '%a %u' /var/lib/binder-node/acme /var/lib/binder-node/acme/acme.json")
     assert mode.split("\n")[:2] == ["700 65532", "600 65532"]
 
@@ -150,7 +153,7 @@ def test_without_tls_it_is_plain_again_and_back_with_it_nothing_is_ordered_anew(
     sigma.tls(sigma.acme)
     sigma.home.up().ok()
     assert sigma.shown() == before
-    assert sigma.pebble.orders() == 2
+    assert sigma.pebble.orders() == sigma.ordered
 
 
 def test_destroy_takes_the_names_with_it(sigma: Sigma) -> None:

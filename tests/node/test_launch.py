@@ -34,10 +34,11 @@ def test_code_runs_in_a_server_that_the_node_built_and_the_second_launch_builds_
 
     # What was built is in the node's image store already: the kubelet pulled nothing.
     spec = "k3s kubectl get events -n binder -o json"
+    pod = "jupyter-" + first.last["data"]["url"].split("/user/")[1].strip("/")
     messages = [
         item["message"]
         for item in json.loads(home.ssh(spec))["items"]
-        if item["involvedObject"]["name"].startswith("jupyter-") and item["reason"] in {"Pulled", "Pulling"}
+        if item["involvedObject"]["name"] == pod and item["reason"] in {"Pulled", "Pulling"}
     ]
     assert any("already present on machine" in message for message in messages), messages
     assert not any(message.startswith("Pulling image") and "/binder/" in message for message in messages), messages
