@@ -62,7 +62,7 @@ class Helm:
         """
         self._run(
             "install the release",
-            # What somebody applied by hand is put right: without `force-conflicts` its fields stay theirs, and Helm fails.
+            # Fields that somebody applied by hand are put right; without the last of these Helm fails over them.
             ["upgrade", "--install", self.release, str(chart), "--values", "-", f"--history-max={HISTORY}",
              f"--labels={DIGEST}={digest}", "--hide-notes", "--force-conflicts"],
             values,
