@@ -33,6 +33,8 @@ from tests.node.harness import Home
 pytestmark = pytest.mark.node
 # BinderHub asks its hub every 15 s and counts its pods once a minute; the redirector tries five times, a second apart.
 NOTICED = 15 + 5 + 40.0
+# A node of the tests' size has a quota below the usual headroom; with none, a quota of 0 would be in.
+HEADROOM = 1
 SCALE = "k3s kubectl scale -n binder deployment/hub --replicas"
 
 
@@ -68,7 +70,7 @@ def test_the_node_is_in_with_the_primes_versions_and_out_with_others_or_a_dead_h
     home: Home, prime: PlayedMember, tmp_path: Path
 ) -> None:
     file = tmp_path / "config.json"
-    file.write_text(json.dumps(config({"prime": prime})))
+    file.write_text(json.dumps(config({"prime": prime}, pod_headroom=HEADROOM)))
     found = checked(home, file)
     assert (found["name"], found["inside"], found["reasons"]) == (home.name, True, [])
     assert found["quota"] > 0
@@ -98,7 +100,7 @@ def test_the_real_redirector_takes_the_node_routes_to_it_drops_it_and_takes_it_b
         joined = register({PROD: values}, None, Entry("node", node, central=False)).files[PROD]
         assert joined is not None
         hosts = YAML(typ="safe").load(set_weight(joined, "node", 25))["federationRedirect"]["hosts"]
-        settings = {**config({}), "hosts": hosts}
+        settings = {**config({}, pod_headroom=HEADROOM), "hosts": hosts}
         real = stack.enter_context(redirector(folder, settings, tmp_path))
         time.sleep(2)  # its first checks
         real.until({"prime", "node"}, 10)
