@@ -54,3 +54,13 @@ def step(report: Reporter, stage: str, message: str, **data: Any) -> Iterator[di
         report(Event("failed", stage, message, {**data, "seconds": round(time.monotonic() - began, 3)}))
         raise
     report(Event("done", stage, message, {**data, **extra, "seconds": round(time.monotonic() - began, 3)}))
+
+
+def quiet(report: Reporter) -> Reporter:
+    """Only what a person should see of something that is done on the way."""
+
+    def filtered(event: Event, /) -> None:
+        if event.kind in ("warn", "failed"):
+            report(event)
+
+    return filtered

@@ -19,10 +19,10 @@ from binder_node.binder.client import Binder, told
 from binder_node.binder.repo import parse_repo
 from binder_node.cluster.kube import sudo
 from binder_node.errors import InputError, Problem, StepError
-from binder_node.events import Reporter
+from binder_node.events import Reporter, quiet
 from binder_node.federation import ask, follow
 from binder_node.federation.book import read
-from binder_node.federation.config import CHART, Federation, Member
+from binder_node.federation.config import CHART, Federation, member_at
 from binder_node.federation.follow import Chart, Follower, Outcome, Versions, Ways
 from binder_node.federation.on_binder.canary import ANSWER
 from binder_node.layout import NAMESPACE
@@ -30,7 +30,7 @@ from binder_node.lifecycle.launch import launch
 from binder_node.lifecycle.lock import locked
 from binder_node.lifecycle.membership import Reached
 from binder_node.lifecycle.opened import Opened, open_spec, pins_of
-from binder_node.lifecycle.releasing import deployed_here, quiet, refuse_other_changes, release
+from binder_node.lifecycle.releasing import deployed_here, refuse_other_changes, release
 
 # A build image is about 500 MB to pull, and canaries are small.
 BUILD_SECONDS = 600.0
@@ -77,10 +77,10 @@ class Following:
 
     def reasons(self) -> tuple[str, ...]:
         """Why the redirector leaves the node out, its versions being the prime's; being full is no reason here."""
-        own, prime = "member", "prime"
-        urls = ((own, self.member.binder.base_url, False), (prime, self.prime.base_url, True))
-        both = tuple(Member(name, url, f"{url}/health", f"{url}/versions", 1, first) for name, url, first in urls)
-        [checked] = ask.check(Federation(both, replace(CHART, headroom=0)), [own], way=self.member.way)
+        own = member_at("member", self.member.binder.base_url, 1)
+        prime = member_at("prime", self.prime.base_url, 1, prime=True)
+        federation = Federation((own, prime), replace(CHART, headroom=0))
+        [checked] = ask.check(federation, [own.name], way=self.member.way)
         return checked.verdict.reasons
 
     def upgrade(self, versions: Versions) -> None:

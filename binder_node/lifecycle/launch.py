@@ -9,7 +9,7 @@ from binder_node.binder.kernel import run_code, shutdown
 from binder_node.binder.launch import STAGE, Launched, follow
 from binder_node.binder.repo import parse_repo
 from binder_node.cluster.tls import trust
-from binder_node.events import Event, Reporter
+from binder_node.events import Event, Reporter, quiet
 from binder_node.lifecycle.opened import Opened, open_bare
 from binder_node.lifecycle.verbs import url_of
 from binder_node.providers import provider_for
@@ -29,7 +29,7 @@ def launch(
     path = parse_repo(repo, ref)
     node = open_bare(opened)
     provider = provider_for(node)
-    address = provider.address(provider.inspect(_failures_only(report)))
+    address = provider.address(provider.inspect(quiet(report)))
     binder = Binder(url_of(node), connect_to=address, trust=trust(node.spec))
     result = Launched(repo)
     follow(binder, path, result, report)
@@ -64,11 +64,3 @@ def _data(result: Launched) -> dict[str, Any]:
         "output": result.output,
         "failed": result.failed,
     }
-
-
-def _failures_only(report: Reporter) -> Reporter:
-    def filtered(event: Event, /) -> None:
-        if event.kind in ("warn", "failed"):
-            report(event)
-
-    return filtered

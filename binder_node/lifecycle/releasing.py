@@ -5,7 +5,7 @@ from __future__ import annotations
 from binder_node.artifacts.store import Sources
 from binder_node.cluster.release import ReleaseStage
 from binder_node.errors import InputError, Problem, StepError
-from binder_node.events import Event, Reporter
+from binder_node.events import Reporter, quiet
 from binder_node.lifecycle.opened import Opened, access_of, open_node, open_spec
 from binder_node.lifecycle.stages import apply_all, look
 
@@ -36,20 +36,10 @@ def refuse_other_changes(opened: Opened, sources: Sources, report: Reporter) -> 
 
 def deployed_here(opened: Opened, option: str, right: str) -> None:
     """Raise InputError at ``option`` where the release is the federation's: nothing is deployed from here then."""
-    if opened.spec.deploy == "federation":
+    if opened.spec.central:
         raise InputError(Problem("", 0, option, f"{opened.spec.name} is deployed by its federation", right))
 
 
 def _stage(opened: Opened, sources: Sources, report: Reporter) -> ReleaseStage:
     access, address = access_of(opened)
     return ReleaseStage(open_node(opened, quiet(report), sources=sources), access, address)
-
-
-def quiet(report: Reporter) -> Reporter:
-    """Only what a person should see of something that is done on the way."""
-
-    def filtered(event: Event, /) -> None:
-        if event.kind in ("warn", "failed"):
-            report(event)
-
-    return filtered

@@ -95,19 +95,14 @@ def remove(endpoint: Endpoint, tell: Callable[[int], None]) -> None:
         StepError, DeadlineError: S3 refused, or did not answer; S3's code is the reason.
     """
     import minio.error
-    from minio.deleteobjects import DeleteObject
 
-    with explained(endpoint, f"remove bucket {endpoint.bucket}"):
+    step = f"remove bucket {endpoint.bucket}"
+    with explained(endpoint, step):
         server = client(endpoint)
         try:
             there = server.list_objects(bucket_name=endpoint.bucket, recursive=True, include_version=True)
-            for count, batch in enumerate(_batches(there, BATCH)):
-                objects = [DeleteObject(one.object_name, one.version_id) for one in batch]
-                failed = list(server.remove_objects(bucket_name=endpoint.bucket, delete_object_list=objects))
-                if failed:
-                    reason = f"{failed[0].code}: {failed[0].name} ({len(failed)} of {len(objects)})"
-                    raise StepError(endpoint.node, f"remove bucket {endpoint.bucket}", reason, "run this again")
-                tell(count * BATCH + len(objects))
+            for count in _removed(endpoint, step, server, there):
+                tell(count)
             server.remove_bucket(bucket_name=endpoint.bucket)
         except minio.error.S3Error as error:
             if error.code != "NoSuchBucket":
@@ -131,21 +126,28 @@ def remove_below(endpoint: Endpoint, prefixes: Sequence[str]) -> int:
     Raises:
         StepError, DeadlineError: the endpoint refused, or does not answer.
     """
-    from minio.deleteobjects import DeleteObject
-
-    count = 0
-    with explained(endpoint, f"remove objects from {endpoint.bucket}"):
+    step, count = f"remove objects from {endpoint.bucket}", 0
+    with explained(endpoint, step):
         server = client(endpoint)
         for prefix in prefixes:
             there = server.list_objects(bucket_name=endpoint.bucket, prefix=prefix, recursive=True)
-            for batch in _batches(there, BATCH):
-                objects = [DeleteObject(one.object_name) for one in batch]
-                failed = list(server.remove_objects(bucket_name=endpoint.bucket, delete_object_list=objects))
-                if failed:
-                    reason = f"{failed[0].code}: {failed[0].name} ({len(failed)} of {len(objects)})"
-                    raise StepError(endpoint.node, f"remove objects from {endpoint.bucket}", reason, "run this again")
-                count += len(objects)
+            count += max(_removed(endpoint, step, server, there), default=0)
     return count
+
+
+def _removed(endpoint: Endpoint, step: str, server: Any, there: Iterable[Any]) -> Iterator[int]:
+    """Remove the objects ``there`` a thousand at a time, and tell after each how many are gone."""
+    from minio.deleteobjects import DeleteObject
+
+    count = 0
+    for batch in _batches(there, BATCH):
+        objects = [DeleteObject(one.object_name, one.version_id) for one in batch]
+        failed = list(server.remove_objects(bucket_name=endpoint.bucket, delete_object_list=objects))
+        if failed:
+            reason = f"{failed[0].code}: {failed[0].name} ({len(failed)} of {len(objects)})"
+            raise StepError(endpoint.node, step, reason, "run this again")
+        count += len(objects)
+        yield count
 
 
 def _batches(things: Iterable[T], size: int) -> Iterator[list[T]]:
