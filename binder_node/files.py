@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from binder_node.errors import DeadlineError
+from binder_node.errors import DeadlineError, InputError, Problem
 
 # Another process is inside for milliseconds only.
 LOCK_SECONDS = 30.0
@@ -55,3 +55,13 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def text(path: Path, right: str) -> str:
+    """A file's text with its own ends of lines. Raises InputError, with ``right`` where there is no such file."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise InputError(Problem(str(path), 0, "", f"cannot be read: {error.strerror}", right)) from None
+    except UnicodeDecodeError as error:
+        raise InputError(Problem(str(path), 0, "", f"byte {error.start} is not UTF-8", "save it as UTF-8")) from None

@@ -42,13 +42,7 @@ class Checkout:
 
 def read(path: Path) -> str:
     """A file's text with its own ends of lines. Raises InputError."""
-    try:
-        return path.read_bytes().decode("utf-8")
-    except OSError as error:
-        right = "name a checkout of the federation's repository, or its file with the hosts"
-        raise InputError(Problem(str(path), 0, "", f"cannot be read: {error.strerror}", right)) from None
-    except UnicodeDecodeError as error:
-        raise InputError(Problem(str(path), 0, "", f"byte {error.start} is not UTF-8", "save it as UTF-8")) from None
+    return files.text(path, "name a checkout of the federation's repository, or its file with the hosts")
 
 
 def put(path: Path, old: str, new: str) -> str:

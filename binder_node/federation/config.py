@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from binder_node import files
 from binder_node.errors import InputError, Problem
 from binder_node.spec.keys import Key
 from binder_node.spec.source import Source
@@ -133,14 +134,8 @@ def joined(federation: Federation, candidate: Member) -> Federation:
 
 def read(path: Path) -> Federation:
     """:func:`parse` of the file at ``path``. Raises InputError when it cannot be read, too."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        right = "name the federation's values (config/prod.yaml) or the redirector's config.json"
-        raise InputError(Problem(str(path), 0, "", f"cannot be read: {error.strerror}", right)) from None
-    except UnicodeDecodeError as error:
-        raise InputError(Problem(str(path), 0, "", f"byte {error.start} is not UTF-8", "save it as UTF-8")) from None
-    return parse(text, str(path))
+    right = "name the federation's values (config/prod.yaml) or the redirector's config.json"
+    return parse(files.text(path, right), str(path))
 
 
 def parse(document: str, source: str) -> Federation:

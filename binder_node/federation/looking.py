@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from binder_node import remote
 from binder_node.binder.client import Binder, told
+from binder_node.cluster.kube import sudo
 from binder_node.errors import StepError
 from binder_node.federation.measured import Counters, Disk, Sample, counters, health
 from binder_node.node import Access
@@ -68,8 +69,7 @@ def _asked(binder: Binder) -> Counters:
 
 
 def _on_node(access: Access, state: PurePath) -> tuple[tuple[Counters, ...], Disk | None]:
-    sudo = "" if access.user == "root" else "sudo -n "
-    done = remote.run(access, _SCRIPT.format(sudo=sudo, state=state), timeout=LOOK_SECONDS, check=False)
+    done = remote.run(access, _SCRIPT.format(sudo=sudo(access), state=state), timeout=LOOK_SECONDS, check=False)
     parts = list(_parts(done.stdout))
     found = tuple(counters(text) for name, text in parts if name.startswith("metrics "))
     if not found:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from binder_node import remote
@@ -49,22 +50,22 @@ def drain_here(opened: Opened, sources: Sources, report: Reporter) -> Set:
         InputError: the inventory's quota cannot be edited.
         StepError: the release has other changes to make first, or this one failed; the same call goes on.
     """
-    return _here(opened, lambda text, file: drain.drained(text, file), sources, report)
+    return _here(opened, drain.drained, sources, report)
 
 
 def undrain_here(opened: Opened, quota: int | None, sources: Sources, report: Reporter) -> Set:
     """The quota as it was before :func:`drain_here`, or ``quota``. Raises as that does."""
-    return _here(opened, lambda text, file: drain.undrained(text, file, quota=quota), sources, report)
+    return _here(opened, partial(drain.undrained, quota=quota), sources, report)
 
 
 def drain_checkout(book: Checkout) -> Set:
     """Quota 0 in the member's values in a checkout. Raises InputError."""
-    return _in_checkout(book, lambda text, file, key: drain.drained(text, file, key))
+    return _in_checkout(book, drain.drained)
 
 
 def undrain_checkout(book: Checkout, quota: int | None) -> Set:
     """The quota as it was before :func:`drain_checkout`, or ``quota``. Raises InputError."""
-    return _in_checkout(book, lambda text, file, key: drain.undrained(text, file, key, quota))
+    return _in_checkout(book, partial(drain.undrained, quota=quota))
 
 
 def _in_checkout(book: Checkout, edit: Callable[[str, str, tuple[str | int, ...]], str]) -> Set:

@@ -120,8 +120,7 @@ def target_of(opened: Opened, federation: Federation, wanted: int, report: Repor
     """Where the node's ramp ends: ``wanted``, or the inventory's, or the others' median, as far as the quota goes."""
     name = member_of(opened)
     federation.member(name)
-    once = replace(federation, rules=replace(federation.rules, retries=1))
-    found = ask.check(once, [one.name for one in federation.routed if one.name != name])
+    found = ask.check(_once(federation), [one.name for one in federation.routed if one.name != name])
     for checked in (one for one in found if one.pods is None):
         report(Event("warn", "ramp", f"{checked.member.name} does not tell its pods: its traffic is not reckoned with"))
     pods = [checked.pods[0] for checked in found if checked.pods is not None]
@@ -131,8 +130,8 @@ def target_of(opened: Opened, federation: Federation, wanted: int, report: Repor
 
 def hindrances(member: Reached | Public, federation: Federation, name: str) -> tuple[str, ...]:
     """Why the member should not get its first weight: sentences, none when it may."""
-    whole = replace(federation, rules=replace(federation.rules, retries=1))
-    found = [f"{name} would be out: {reason}" for reason in _verdict(whole, name, member.way)]
+    [checked] = ask.check(_once(federation), [name], way=member.way)
+    found = [f"{name} would be out: {reason}" for reason in checked.verdict.reasons]
     if federation.prime.name != name:
         with Binder(federation.prime.url) as prime:
             token = tokens.check(prime, member.binder, member.secret)
@@ -141,9 +140,9 @@ def hindrances(member: Reached | Public, federation: Federation, name: str) -> t
     return tuple(found)
 
 
-def _verdict(federation: Federation, name: str, way: ask.Way) -> tuple[str, ...]:
-    [checked] = ask.check(federation, [name], way=way)
-    return checked.verdict.reasons
+def _once(federation: Federation) -> Federation:
+    """Its members asked once each, and not again and again."""
+    return replace(federation, rules=replace(federation.rules, retries=1))
 
 
 def ramp_of(

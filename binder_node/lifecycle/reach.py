@@ -10,7 +10,7 @@ from pathlib import Path
 
 from binder_node import remote
 from binder_node.cluster import operators
-from binder_node.cluster.kube import fetch_kubeconfig, kubeconfig
+from binder_node.cluster.kube import fetch_kubeconfig, kubeconfig, sudo
 from binder_node.cluster.operators import AccessStage
 from binder_node.errors import InputError, Problem
 from binder_node.events import Reporter, step
@@ -101,8 +101,7 @@ def show_logs(opened: Opened, component: str, *, lines: int, follow: bool) -> in
         right = f"say one of {', '.join([*UNITS, *PODS])}"
         raise InputError(Problem("", 0, "COMPONENT", f"{component!r} is none of a node's components", right))
     access, _ = access_of(opened)
-    sudo = "" if access.user == "root" else "sudo -n "
-    return subprocess.run(remote.ssh_argv(access, sudo + command), check=False).returncode
+    return subprocess.run(remote.ssh_argv(access, sudo(access) + command), check=False).returncode
 
 
 def probe_storage(opened: Opened, size: str, report: Reporter) -> Probe:
