@@ -180,7 +180,7 @@ def test_watch_writes_a_line_for_each_change(three: Members, tmp_path: Path) -> 
         bids.quota = 0
 
     threading.Thread(target=fill).start()
-    shown = run(tmp_path, three, "--member", "bids", "--watch", "--for", "4", "-o", "json")
+    shown = run(tmp_path, three, "--member", "bids", "--watch", "--for", "8", "-o", "json")
     events = [json.loads(line) for line in shown.stdout.splitlines()]
     changes = [(event["kind"], event["data"]["inside"]) for event in events if event["data"]["changed"]]
     assert changes == [("done", True), ("warn", False)]
