@@ -8,6 +8,7 @@ from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host
 
 from binder_node import remote
+from binder_node.errors import StepError
 from binder_node.node import Access
 
 # Of a command that says no other.
@@ -45,9 +46,37 @@ class NodeBackend(BaseBackend):  # type: ignore[misc]  # testinfra has no types
         return self.result(done.code, whole.encode(), done.stdout, done.stderr)
 
 
-def host_of(access: Access) -> Host:
+class NodeHost(Host):  # type: ignore[misc]
+    """testinfra's host. A command that has to succeed and does not is the machine's failure: testinfra's own
+    AssertionError would be told as a bug of the check."""
+
+    def run_expect(self, expected: list[int], command: str, *args: str, **more: Any) -> CommandResult:
+        """Raises StepError where the command ends with another code, and as :meth:`NodeBackend.run`."""
+        done = self.run(command, *args, **more)
+        if done.rc not in expected:
+            said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+            reason = said[-1] if said else f"exit code {done.rc}"
+            name = self.backend.access.name
+            raise StepError(name, f"look at the machine ({short(command)})", reason, f"run `binder-node up {name}`")
+        return done
+
+    def check_output(self, command: str, *args: str, **more: Any) -> str:
+        """Stdout without its last line's end. Raises as :meth:`run_expect`."""
+        return str(self.run_expect([0], command, *args, **more).stdout).rstrip("\r\n")
+
+
+def short(command: str) -> str:
+    """The begin of a command, for a message.
+
+    >>> short("cat /etc/hosts"), short("for a in b; do " + 9 * "something ")
+    ('cat /etc/hosts', 'for a in b; do something something ...')
+    """
+    return command if len(command) <= 40 else command[:40].rpartition(" ")[0] + " ..."
+
+
+def host_of(access: Access) -> NodeHost:
     """testinfra's host for a machine; nothing is connected yet."""
     backend = NodeBackend(access)
-    host = Host(backend)
+    host = NodeHost(backend)
     backend.set_host(host)
     return host

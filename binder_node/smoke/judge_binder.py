@@ -84,7 +84,14 @@ def status(what: str, got: int, wanted: int, remedy: str) -> Trouble | None:
 
 
 def certificates(found: Iterable[Served]) -> Iterator[Trouble]:
-    """Everybody trusts what the node shows, and it does not end soon."""
+    """Everybody trusts what the node shows."""
     for one in found:
-        if one.warning:
+        if one.trouble:
+            yield Trouble(one.warning, "see docs/how-to/have-certificates.md")
+
+
+def renewals(found: Iterable[Served]) -> Iterator[Trouble]:
+    """What the node shows does not end soon: until it does, all else works."""
+    for one in found:
+        if one.warning and not one.trouble:
             yield Trouble(one.warning, "see docs/how-to/have-certificates.md")

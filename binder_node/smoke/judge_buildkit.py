@@ -51,7 +51,10 @@ def network(item: Mapping[str, Any]) -> Trouble | None:
 
 def bridge(text: str, wanted: BuildKit, ports: Mapping[str, str]) -> Trouble | None:
     """``text``: the network's configuration; ``ports``: MTU of each that a running build has."""
-    plugin: dict[str, Any] = next(iter(json.loads(text).get("plugins") or ()), {})
+    try:
+        plugin: dict[str, Any] = next(iter(json.loads(text).get("plugins") or ()), {})
+    except (ValueError, AttributeError):
+        return Trouble("the build network's file is no network configuration: builds cannot start", AGAIN)
     subnets = [item.get("subnet") for ranges in plugin.get("ipam", {}).get("ranges") or () for item in ranges]
     wrong = [
         f"{what} is {real}, not {said}"

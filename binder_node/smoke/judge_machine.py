@@ -105,11 +105,12 @@ def sysctls_kept(wanted: Mapping[str, str], files: str) -> Trouble | None:
 
 
 def open_files(limits: Iterable[tuple[str, str]]) -> Trouble | None:
-    """``limits``: (unit, soft limit as /proc/PID/limits has it)."""
-    low = [f"{unit}: {soft}" for unit, soft in limits if soft != "unlimited" and int(soft) < OPEN_FILES]
+    """``limits``: (unit, soft limit as /proc/PID/limits has it; empty: its process has just ended)."""
+    low = {unit: soft for unit, soft in limits if soft.isdigit() and int(soft) < OPEN_FILES}
     if not low:
         return None
-    return Trouble(f"open files are limited too low: {', '.join(low)}", "restart the unit: `systemctl restart UNIT`")
+    shown = ", ".join(f"{unit}: {soft}" for unit, soft in low.items())
+    return Trouble(f"open files are limited too low: {shown}", f"systemctl restart {' '.join(low)}")
 
 
 # --- swap, clock, boot ---------------------------------------------------------------------------------------------

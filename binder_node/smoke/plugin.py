@@ -82,6 +82,9 @@ class Suite:
         only = names(config.option.only)
         try:
             every = ordered([found for item in items if (found := check_of(item))])
+        except ValueError as error:
+            raise pytest.UsageError(f"the checks cannot be put into order: {error}") from None
+        try:
             run = chosen(every, only, deep=config.option.deep)
         except ValueError as error:
             raise pytest.UsageError(f"--only: no such layer or check: {error}") from None
@@ -135,9 +138,13 @@ class Suite:
         reason, remedy = deliberate or (f"the check itself broke: {error!r}", "tell binder-node's authors, it is a bug")
         if deliberate:
             report.longrepr = f"{now.check.id}: {reason}" + (f"\n-> {remedy}" if remedy else "")
-        properties = [("reason", reason), ("remedy", remedy)]
-        item.user_properties += properties
-        report.user_properties += properties
+        if now.outcome == "failed":  # and now it could not be tidied up after: both are told
+            reason, remedy, traceback = (
+                "; ".join(filter(None, pair))
+                for pair in ((now.reason, reason), (now.remedy, remedy), (now.traceback, traceback))
+            )
+        kept = [pair for pair in item.user_properties if pair[0] not in ("reason", "remedy")]
+        item.user_properties[:] = report.user_properties[:] = [*kept, ("reason", reason), ("remedy", remedy)]
         return replace(now, outcome="failed", reason=reason, remedy=remedy, traceback=traceback)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 Labels = Mapping[str, str]
@@ -94,9 +94,10 @@ def _to(rule: Mapping[str, Any], own: Labels, peer: Peer) -> bool:
 
 def _one_peer(one: Mapping[str, Any], own: Labels, peer: Peer) -> bool:
     if block := one.get("ipBlock"):
-        address = IPv4Address(peer.address)
-        return address in IPv4Network(block["cidr"]) and not any(
-            address in IPv4Network(network) for network in block.get("except") or ()
+        # An address is in no network of the other family.
+        address = ip_address(peer.address)
+        return address in ip_network(block["cidr"]) and not any(
+            address in ip_network(network) for network in block.get("except") or ()
         )
     if not peer.is_pod:
         return False

@@ -27,11 +27,22 @@ def health(binder: Binder) -> dict[str, Any]:
     return binder.health()
 
 
-@check("binder.certificates", "the world trusts the node's certificates", needs="machine.ssh", guide=28)
-def test_certificates(spec: Spec, address: str) -> None:
+@pytest.fixture(scope="session")
+def shown(spec: Spec, address: str) -> list[served.Served]:
+    """The certificates that the node shows for its names."""
     if spec.tls.mode == "none":
         pytest.skip("the node serves plain HTTP (tls.mode: none)")
-    expect(*judge.certificates(served.look(spec, address, trust(spec))))
+    return served.look(spec, address, trust(spec))
+
+
+@check("binder.certificates", "the world trusts the node's certificates", needs="machine.ssh")
+def test_certificates(shown: list[served.Served]) -> None:
+    expect(*judge.certificates(shown))
+
+
+@check("binder.renewals", "they are renewed in time", needs="binder.certificates", guide=28)
+def test_renewals(shown: list[served.Served]) -> None:
+    expect(*judge.renewals(shown))
 
 
 @pytest.fixture(scope="session")

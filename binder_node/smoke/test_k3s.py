@@ -11,6 +11,7 @@ import pytest
 
 from binder_node import remote
 from binder_node.binder.client import told
+from binder_node.errors import StepError
 from binder_node.host.k3s import UNIT, kubelet
 from binder_node.layout import API_PORT, CONTAINERD_SOCKET, K3S_DATA, K3S_KUBECONFIG, NAMESPACE, REGISTRY_SERVICE
 from binder_node.lifecycle.opened import Opened
@@ -119,12 +120,20 @@ def test_certificates(host: Any, access: Access) -> None:
         if (end := judge.ends(pem)) is not None:
             found[name] = end
     for port, name in ((API_PORT, "the API's"), (KUBELET_PORT, "the kubelet's")):
-        with remote.tunnel(access, port) as local:
-            pem = ssl.get_server_certificate(("127.0.0.1", local), timeout=10)
-        if (end := judge.ends(pem)) is not None:
+        if (end := judge.ends(_shown(access, port, name))) is not None:
             found[name] = end
     found |= _own(host)
     expect(judge.certificates(found, judge.utc_now()))
+
+
+def _shown(access: Access, port: int, name: str) -> str:
+    """The certificate, as PEM, that is shown at a port of the node's loopback. Raises StepError where none is."""
+    try:
+        with remote.tunnel(access, port) as local:
+            return ssl.get_server_certificate(("127.0.0.1", local), timeout=10)
+    except OSError as error:
+        remedy = f"see `binder-node logs {access.name} k3s`"
+        raise StepError(access.name, f"see {name} certificate at port {port}", str(error), remedy) from None
 
 
 def _own(host: Any) -> dict[str, datetime]:
@@ -187,7 +196,7 @@ def test_dns(host: Any, cluster: Cluster) -> None:
         if item["metadata"]["namespace"] in ("kube-system", "default")
     }
     server = addresses.get("kube-dns", "")
-    answer = host.run("python3 -c %s %s %s", ASK, server, DNS_NAME).stdout.strip() if server else "there is no kube-dns"
+    answer = host.check_output("python3 -c %s %s %s", ASK, server, DNS_NAME) if server else "there is no kube-dns"
     expect(judge.cluster_dns(answer, {addresses.get("kubernetes", "")}))
 
 
@@ -197,7 +206,7 @@ def test_ingress(address: str, spec: Spec) -> None:
 
     # Whatever the answer: who is behind is the layer `binder`'s question.
     try:
-        answer = httpx.get(f"http://{address}/", headers={"Host": "smoke.invalid"}, timeout=10, follow_redirects=False)
+        answer = httpx.get(f"http://{address}/", headers={"Host": "smoke.invalid"}, timeout=10, trust_env=False)
     except httpx.HTTPError as error:
         remedy = "k3s kubectl get pods -n kube-system -l app.kubernetes.io/name=traefik: is it there?"
         expect(Trouble(f"port 80 at {address}: {error or type(error).__name__}", remedy))

@@ -92,4 +92,6 @@ def test_a_status_and_a_certificate() -> None:
         Served("b", "2026-12-01T00:00:00", 9),
         Served("c", trouble="no TLS"),
     ]
-    assert [one.reason[0] for one in judge.certificates(shown)] == ["b", "c"]
+    assert [one.reason for one in judge.certificates(shown)] == ["c: no TLS"]
+    # What ends soon still serves: nothing is blocked by it.
+    assert [one.reason for one in judge.renewals(shown)] == ["b: its certificate ends in 9 days (2026-12-01)"]

@@ -100,6 +100,8 @@ def test_a_wall_around_everything_is_told_too() -> None:
         ({"ports": [{"port": "http"}]}, "192.0.2.1", 1234, True),
         ({"to": [{"ipBlock": {"cidr": "192.0.2.0/24", "except": ["192.0.2.0/28"]}}]}, "192.0.2.1", 1, False),
         ({"to": [{"ipBlock": {"cidr": "192.0.2.0/24", "except": ["192.0.2.0/28"]}}]}, "192.0.2.17", 1, True),
+        ({"to": [{"ipBlock": {"cidr": "::/0"}}]}, "192.0.2.1", 1, False),
+        ({"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["fe80::/10"]}}]}, "192.0.2.1", 1, True),
         ({"to": [{"podSelector": {}}]}, "192.0.2.1", 1, False),
     ],
 )

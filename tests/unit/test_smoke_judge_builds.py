@@ -47,6 +47,11 @@ def test_network() -> None:
     assert "in the network host" in reason(build.network(worker(labels={f"{build.LABEL}network": "host"})))
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_a_network_file_that_is_none(text: str) -> None:
+    assert "no network configuration" in reason(build.bridge(text, WANTED, {}))
+
+
 @pytest.mark.parametrize(
     ("change", "ports", "said"),
     [

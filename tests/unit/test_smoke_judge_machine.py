@@ -63,7 +63,11 @@ def test_sysctls_at_the_next_boot(files: str, said: str) -> None:
 def test_open_files() -> None:
     good = [("k3s.service", "1048576"), ("minio.service", "unlimited")]
     assert judge.open_files(good) is None
-    assert "k3s.service: 1024" in reason(judge.open_files([("k3s.service", "1024"), *good[1:]]))
+    trouble = judge.open_files([("k3s.service", "1024"), *good[1:]])
+    assert reason(trouble) == "open files are limited too low: k3s.service: 1024"
+    assert trouble is not None
+    assert trouble.remedy == "systemctl restart k3s.service"
+    assert judge.open_files([("k3s.service", "")]) is None  # it ended between the two questions
 
 
 SWAPS = "Filename Type Size Used Priority\n/dev/sda2 partition 1 0 -2\n"

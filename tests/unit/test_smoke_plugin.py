@@ -42,6 +42,10 @@ def test_after(): ...
 @check("storage.untidy", "", needs="machine.good")
 def test_untidy(untidy): ...
 
+@check("storage.both", "", needs="machine.good")
+def test_both(untidy):
+    expect(Trouble("nothing was written", "look at the bucket"))
+
 @check("registry.push", "", deep=True)
 def test_deep():
     raise AssertionError("never without --deep")
@@ -85,6 +89,7 @@ def test_the_order_is_by_layer_and_need_and_deep_ones_are_left_out(ran: tuple[st
         "test_late",
         "test_after",
         "test_untidy",
+        "test_both",
         "test_of_somebody_else",
     ]
 
@@ -104,6 +109,12 @@ def test_a_failure_is_its_reason_and_its_remedy(
     assert {"reason": reason, "remedy": remedy}.items() <= properties(cases[name]).items()
     assert f"{reason}\n-> {remedy}" in screen
     assert len(list(cases[name].iter("failure"))) + len(list(cases[name].iter("error"))) == 1
+
+
+def test_a_failed_check_that_leaves_something_behind_tells_both(ran: tuple[str, dict[str, xml.Element]]) -> None:
+    told = [(entry.get("name"), entry.get("value")) for entry in ran[1]["test_both"].iter("property")]
+    assert told.count(("reason", "nothing was written; take the branch away: it is protected")) == 1
+    assert told.count(("remedy", "look at the bucket; remove it by hand")) == 1
 
 
 def test_a_check_that_breaks_by_itself_shows_where(ran: tuple[str, dict[str, xml.Element]]) -> None:

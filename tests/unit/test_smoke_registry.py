@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 import tarfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from binder_node import remote
 from binder_node.node import Node
 from binder_node.smoke import judge_registry as judge
 from binder_node.smoke import registry
+from binder_node.smoke.on_node import registry as on_node
 from binder_node.smoke.registry import INDEX, MANIFEST, Answer, Answers, digest, fresh_image
 from tests.unit.host_samples import sample_secrets, sample_spec
 
@@ -154,6 +157,25 @@ def test_own_layers_are_those_of_our_own_step_alone() -> None:
 @pytest.mark.parametrize(("status", "good"), [(401, True), (405, True), (201, False), (0, False)])
 def test_a_push_without_the_right_has_to_be_refused_in_words(status: int, good: bool) -> None:
     assert (judge.write_refused(Answer(status), "the pull login") is None) == good
+
+
+@pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", b""])
+def test_whatever_answers_in_a_registrys_place_is_no_answer(said: bytes) -> None:
+    """What speaks no HTTP, breaks off, or hangs up: the check says so, and the program goes on to the next ask."""
+
+    def serve() -> None:
+        asked, _ = server.accept()
+        with asked:
+            asked.recv(4096)
+            asked.sendall(said)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        told, _, _ = on_node.request("GET", f"http://127.0.0.1:{server.getsockname()[1]}/v2/", None)
+        serving.join()
+    assert told["status"] == 0
+    assert told["reason"]
 
 
 def test_a_password_is_never_in_the_arguments(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import json
 import socket
 import sys
@@ -38,8 +39,8 @@ def request(
             status, found, body = answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as error:
         status, found, body = error.code, error.headers, error.read()
-    except (OSError, urllib.error.URLError) as error:
-        return {"status": 0, "reason": str(getattr(error, "reason", error))}, {}, b""
+    except (OSError, http.client.HTTPException) as error:  # what is no HTTP is no answer
+        return {"status": 0, "reason": str(getattr(error, "reason", error)) or type(error).__name__}, {}, b""
     about = {name.lower(): value for name, value in found.items()}
     told = {
         "status": status,
