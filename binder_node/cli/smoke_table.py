@@ -58,7 +58,8 @@ class Layers:
 
 
 def _state(count: dict[str, int]) -> str:
-    return "failed" if count["failed"] else ("blocked" if count["blocked"] else "ok")
+    """In a word; a layer of which nothing applies to the node is not said to be well."""
+    return next((outcome for outcome in ("failed", "blocked", "ok") if count[outcome]), "skipped")
 
 
 class Shown:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from binder_node.errors import InputError, Problem, StepError
+from binder_node.errors import DeadlineError, InputError, Problem, StepError
 from binder_node.files import replace
+from binder_node.git import environment
 
 GIT_SECONDS = 60.0
 # What git-crypt's filter begins an encrypted file with (git-crypt's crypto: "\0GITCRYPT\0", then the nonce).
@@ -156,11 +157,12 @@ class Worktree:
     def _run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         argv = ["git", "-C", str(self.root), *words]
         try:
-            return subprocess.run(argv, capture_output=True, check=False, timeout=GIT_SECONDS)
+            return subprocess.run(argv, env=environment(), capture_output=True, check=False, timeout=GIT_SECONDS)
         except FileNotFoundError:
             raise StepError("here", "run git", "it is not installed", "install git") from None
         except subprocess.TimeoutExpired:
-            raise StepError("here", f"git {words[0]}", f"no end after {GIT_SECONDS:.0f} s", "is it waiting?") from None
+            what = f"git {words[0]} in {self.root}"
+            raise DeadlineError("here", what, GIT_SECONDS, remedy="is it waiting for an answer of yours?") from None
 
 
 def diff(before: Mapping[str, str], changed: Mapping[str, str | None]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from binder_node.errors import DeadlineError, StepError
+from binder_node.git import environment as git_environment
 from binder_node.smoke.checks import RESERVED
 from binder_node.smoke.reserved import fresh_name, is_old
 
@@ -103,7 +103,7 @@ def prepare(tree: Path, source: str) -> None:
 
 def git(remote: str, *words: str) -> str:
     """One git command's stdout; ``remote`` is whom it talks of."""
-    environment = {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes", **os.environ, **ENVIRONMENT}
+    environment = {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes", **git_environment(**ENVIRONMENT)}
     where, verb = shown(remote), next(word for word in words if word in VERBS)
     try:
         done = subprocess.run(
@@ -112,6 +112,7 @@ def git(remote: str, *words: str) -> str:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=SECONDS,
             check=False,
         )

@@ -10,6 +10,9 @@ from binder_node.smoke.checks import Trouble
 from binder_node.smoke.reach import reached
 from binder_node.spec.model import Spec
 
+# What a server tells of its rights: three lines of /proc/self/status, whose it is, and whether it holds a token.
+RIGHTS = frozenset(("CapEff", "CapBnd", "NoNewPrivs", "uid", "token"))
+
 
 def built(launch: Launched, spec: Spec) -> Trouble | None:
     """A branch that nobody had built was built."""
@@ -68,17 +71,20 @@ def rights(output: str) -> Iterator[Trouble]:
     try:
         found = json.loads(output)
     except ValueError:
+        found = None
+    if not isinstance(found, dict) or not found.keys() >= RIGHTS:
         yield Trouble(f"a user's server does not tell its rights: {output.strip()[-200:]}", "the image needs python3")
         return
     remedy = "your values undo values/security.yaml"
-    if found.get("token") != "absent":
+    if found["token"] != "absent":
         yield Trouble("a user's server holds a token for the Kubernetes API", remedy)
-    if int(found.get("uid", "0")) == 0:
+    if int(found["uid"]) == 0:
         yield Trouble("a user's server runs as root", remedy)
-    if found.get("NoNewPrivs") != "1":
+    if found["NoNewPrivs"] != "1":
         yield Trouble("programs in a user's server may gain rights (NoNewPrivs is not set)", remedy)
-    if int(found.get("CapEff", "0"), 16) or int(found.get("CapBnd", "0"), 16):
-        yield Trouble(f"a user's server has capabilities: CapBnd {found.get('CapBnd')}", remedy)
+    if int(found["CapEff"], 16) or int(found["CapBnd"], 16):
+        held = f"CapEff {found['CapEff']}, CapBnd {found['CapBnd']}"
+        yield Trouble(f"a user's server has capabilities: {held}", remedy)
 
 
 def _last(launch: Launched) -> str:

@@ -90,7 +90,7 @@ def run(
     Deep checks build a branch of ``repository``, which they push to ``push_to`` (another way to the same one).
 
     Raises:
-        InputError: ``only`` names what there is not.
+        InputError: ``only`` names what there is not, or ``junit`` cannot be written; nothing was run.
         KeyboardInterrupt: it was interrupted; what a check had made is taken away.
         StepError: the checks themselves could not be run.
     """
@@ -101,6 +101,8 @@ def run(
     except ValueError as error:
         right = "docs/reference/smoke.md has all"
         raise InputError(Problem("", 0, "--only", f"no such layer or check: {error}", right)) from None
+    if junit is not None:
+        _writable(junit)
     argv = ["--pyargs", PACKAGE, "--node", node, "-c", str(Path(__file__).with_name("smoke.ini")), "-s"]
     # Nobody else's plugins, settings or screen: a result must not depend on what is installed beside us.
     argv += ["--disable-plugin-autoload", "-p", "binder_node.smoke.plugin", "-p", "no:terminal"]
@@ -122,12 +124,22 @@ def run(
     return Summary(name, tuple(listener.results), round(time.monotonic() - began, 2), listener.deep_left_out)
 
 
+def _writable(file: Path) -> None:
+    """Raise InputError where pytest could not write ``file`` at the end of a run of minutes."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("ab"):
+            pass
+    except OSError as error:
+        right = "name a file that you may write"
+        raise InputError(Problem(str(file), 0, "--junit", f"cannot be written: {error.strerror}", right)) from None
+
+
 @contextlib.contextmanager
 def _own_environment() -> Iterator[None]:
     """Without the settings that a shell has for pytest."""
-    kept = os.environ.pop("PYTEST_ADDOPTS", None)
+    kept = {name: os.environ.pop(name) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS") if name in os.environ}
     try:
         yield
     finally:
-        if kept is not None:
-            os.environ["PYTEST_ADDOPTS"] = kept
+        os.environ.update(kept)

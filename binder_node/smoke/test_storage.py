@@ -59,9 +59,10 @@ import http.client, json, ssl, socket, sys, time
 from email.utils import parsedate_to_datetime
 scheme, host, port = sys.argv[1:]
 best = 9.0
+address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][4][:2]  # a slow resolver is no distance
 for attempt in range(3):
     began = time.monotonic()
-    socket.create_connection((host, int(port)), 5).close()
+    socket.create_connection(address, 5).close()
     best = min(best, time.monotonic() - began)
 kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
 asked = kind(host, int(port), timeout=10)

@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from binder_node.smoke import judge_buildkit as build
 from binder_node.smoke import judge_storage as store
+from binder_node.smoke.test_storage import LOOK
 from binder_node.storage.bucket import Bucket, Key
 from tests.unit.host_samples import sample_spec
 from tests.unit.test_smoke_judge_machine import reason
 
 WANTED = sample_spec().buildkit
+
+
+def test_the_nodes_look_at_its_bucket() -> None:
+    """The program that runs on the node, against a server here."""
+
+    class Store(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(403)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Store) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        argv = [sys.executable, "-c", LOOK, "http", "localhost", str(server.server_address[1])]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+        server.shutdown()
+    seen = json.loads(done.stdout)
+    assert seen["status"] == 403
+    assert 0 < seen["seconds"] < 1
+    assert abs(seen["off"]) < 2
+
+
 CACHE = int(WANTED.cache)
 DISK = 40 * 10**9
 

@@ -115,6 +115,19 @@ def test_each_right_too_many_is_told(changed: dict[str, str]) -> None:
     assert len(list(judge_pipeline.rights(json.dumps({**GOOD, **changed})))) == 1
 
 
+@pytest.mark.parametrize("output", ["", "Killed", "[]"])
+def test_a_server_that_tells_nothing_of_its_rights_is_not_trusted(output: str) -> None:
+    assert [trouble.reason[:42] for trouble in judge_pipeline.rights(output)] == [
+        "a user's server does not tell its rights: "
+    ]
+
+
+@pytest.mark.parametrize("lacking", GOOD)
+def test_a_right_that_is_not_told_is_none_that_is_absent(lacking: str) -> None:
+    told = {name: value for name, value in GOOD.items() if name != lacking}
+    assert len(list(judge_pipeline.rights(json.dumps(told)))) == 1
+
+
 def test_the_probe_tells_what_it_reached(tmp_path: Path) -> None:
     """Run here, against a port that listens and one that does not."""
     import socket
@@ -184,6 +197,23 @@ def test_a_branch_is_pushed_under_the_reserved_name_and_taken_away(origin: Path)
     for one in (made, other, made):
         branch.remove_branch(one)
     assert run("for-each-ref", "--format=%(refname)", cwd=origin).split() == ["refs/heads/main"]
+
+
+def test_run_from_a_hook_the_hooks_own_repository_stays_as_it_was(
+    origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooks = tmp_path / "hooks"
+    run("clone", "-q", str(origin), str(hooks), cwd=tmp_path)
+    before = run("rev-parse", "HEAD", cwd=hooks)
+    for name, value in (("GIT_DIR", hooks / ".git"), ("GIT_INDEX_FILE", hooks / ".git/index"), ("GIT_PREFIX", "x/")):
+        monkeypatch.setenv(name, str(value))
+    made = branch.push_branch(str(origin), "print(1)\n")
+    branch.remove_branch(made)
+    for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_PREFIX"):
+        monkeypatch.delenv(name)
+    assert run("rev-parse", "HEAD", cwd=hooks) == before
+    assert run("status", "--porcelain", cwd=hooks) == ""
+    assert run("show", "--format=", "--name-only", "main", cwd=origin).split() == ["Dockerfile"]
 
 
 def test_a_repository_that_cannot_be_had_is_told_without_its_password(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from binder_node.smoke.checks import catalogue
+from binder_node.cli.smoke_table import Layers
+from binder_node.smoke.checks import Check, Result, catalogue
 
 SHALLOW = [item.id for item in catalogue() if not item.deep]
 
@@ -76,6 +77,18 @@ def test_people_read_the_failure_with_its_remedy_and_a_table_of_layers(home: Pat
     assert "more with --deep" in lines[-1]
 
 
+def test_a_layer_is_well_only_where_something_of_it_was_looked_at() -> None:
+    layers = Layers()
+    a, b, c = (Check(id, "") for id in ("storage.a", "storage.b", "registry.a"))
+    layers.plan([a, b, c], 0)
+    for result in (Result(a, "ok"), Result(b, "skipped"), Result(c, "skipped", reason="not on this node")):
+        layers.add(result)
+    assert [(row[0], row[1], row[-1]) for row in layers.rows()] == [
+        ("storage", "1/2", "ok"),
+        ("registry", "0/1", "skipped"),
+    ]
+
+
 def test_on_a_terminal_the_table_is_drawn_as_the_checks_run(home: Path) -> None:
     import pty
 
@@ -127,6 +140,15 @@ def test_a_part_runs_with_what_it_needs(home: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("file", [".", "lone.xml/out.xml"])
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_run(home: Path, file: str) -> None:
+    (home / "lone.xml").touch()
+    done = binder_node(home, "smoke", "lone", "--junit", file)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{file}: --junit: cannot be written: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("words", [["smoke", "lone", "--only", "k3s,frobs"], ["smoke", "nobody"]])
 def test_what_there_is_not_is_told_and_nothing_is_run(home: Path, words: list[str]) -> None:
     done = binder_node(home, *words)
@@ -144,7 +166,8 @@ def test_plain_pytest_wants_a_node(home: Path) -> None:
 def test_a_shells_settings_for_pytest_change_nothing(home: Path) -> None:
     (home / "pytest.ini").write_text("[pytest]\naddopts = --strict-config -k nothing\npython_files = none.py\n")
     try:
-        done = binder_node(home, "smoke", "lone", "-o", "json", PYTEST_ADDOPTS="-x --maxfail=1 -n 2")
+        own = {"PYTEST_ADDOPTS": "-x --maxfail=1 -n 2", "PYTEST_PLUGINS": "a_plugin_that_is_not_here"}
+        done = binder_node(home, "smoke", "lone", "-o", "json", **own)
     finally:
         (home / "pytest.ini").unlink()
     assert len(json.loads(done.stdout)["checks"]) == len(SHALLOW)
