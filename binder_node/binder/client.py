@@ -114,11 +114,18 @@ class Binder:
             raise StepError(self.name, what, f"{error or type(error).__name__}{where}", "is it up?") from None
 
     def build(
-        self, path: str, *, silence: float = SILENCE_SECONDS, seconds: float = BUILD_SECONDS
+        self,
+        path: str,
+        *,
+        silence: float = SILENCE_SECONDS,
+        seconds: float = BUILD_SECONDS,
+        token: str = "",
+        origin: str = "",
     ) -> Iterator[BuildEvent]:
         """Build and launch what :func:`parse_repo` gave; events as they come, the last one ``ready`` or ``failed``.
 
-        The connection is closed after the last one, as BinderHub wants it, or when the caller stops listening.
+        ``token`` is a build token, of the page at ``origin``: with them it asks as that page's browser would. The
+        connection is closed after the last one, as BinderHub wants it, or when the caller stops listening.
 
         Raises:
             StepError: the stream broke off, or is none.
@@ -126,11 +133,12 @@ class Binder:
         """
         what, deadline = f"launch {path}", time.monotonic() + seconds
         timeout = httpx.Timeout(silence, connect=CONNECT_SECONDS)
-        url = f"{self.base_url}/build/{path}"
+        url = f"{self.base_url}/build/{path}" + (f"?build_token={token}" if token else "")
+        headers = {"Accept": ACCEPT, **({"Origin": origin} if origin else {})}
         last = ""
         with (
             self.failures(what, silence),
-            self.http.stream("GET", url, headers={"Accept": ACCEPT}, timeout=timeout) as answer,
+            self.http.stream("GET", url, headers=headers, timeout=timeout) as answer,
         ):
             if answer.status_code != 200 or not answer.headers.get("content-type", "").startswith(ACCEPT):
                 answer.read()

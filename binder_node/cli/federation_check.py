@@ -86,6 +86,10 @@ def check(
     with errors():
         if seconds is not None and not watch:
             raise InputError(Problem("", 0, "--for", "has no meaning without --watch", "say both"))
+        if redirector and watch:
+            raise InputError(Problem("", 0, "--redirector", "is asked once", "leave --watch out"))
+        if member and config is None:
+            raise InputError(Problem("", 0, "--member", "has no meaning without --config", "say both"))
         federation, names, way = _asked(node, config, member or [], prime, direct)
         if watch:
             with reporting(output) as report:
@@ -96,10 +100,15 @@ def check(
             if output is Output.text:
                 _show(federation, found, active)
             else:
-                document(_document(federation, found, active), output)
-        counted = [one for one in found if (one.member.weight if node is None else one.member.name == names[0])]
-        if not all(one.verdict.inside for one in counted):
+                document(_document(federation, found, active, _well(found, node, names)), output)
+        if not _well(found, node, names):
             raise typer.Exit(1)
+
+
+def _well(found: Sequence[Checked], node: str | None, names: Sequence[str]) -> bool:
+    """Whether ``node``, the first of ``names``, is in; without it, whether all that have a weight are."""
+    counted = [one for one in found if (one.member.weight if node is None else one.member.name == names[0])]
+    return all(one.verdict.inside for one in counted)
 
 
 def _asked(
@@ -129,12 +138,11 @@ def _candidate(node: str, direct: bool) -> tuple[Any, Way]:
     from binder_node.federation.ask import Way
     from binder_node.federation.config import member_at
     from binder_node.lifecycle import opened
-    from binder_node.lifecycle.verbs import public_url
 
     found = opened.open_spec(node, None)
     spec = found.spec
     addresses = {spec.names.binder: opened.access_of(found)[1]} if direct else {}
-    member = member_at(spec.federation.member or spec.name, public_url(spec), spec.federation.weight)
+    member = member_at(spec.federation.member or spec.name, spec.url(spec.names.binder), spec.federation.weight)
     return member, Way(addresses, trust(spec))
 
 
@@ -200,9 +208,11 @@ def _show(federation: Federation, found: Sequence[Checked], active: Sequence[str
     )
 
 
-def _document(federation: Federation, found: Sequence[Checked], active: Sequence[str] | None) -> dict[str, Any]:
+def _document(
+    federation: Federation, found: Sequence[Checked], active: Sequence[str] | None, well: bool
+) -> dict[str, Any]:
     return {
-        "ok": all(one.verdict.inside for one in found),
+        "ok": well,  # as the exit code
         "config": federation.file,
         "prime": federation.prime.name,
         "rules": federation.rules,

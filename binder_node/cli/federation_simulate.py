@@ -152,7 +152,7 @@ def _capacities(federation: Federation, grown: Federation, members: _Members) ->
     from binder_node.federation import ask, scenario
     from binder_node.federation.simulate import Capacity
 
-    known = {one.name for one in grown.members}
+    known = [one.name for one in grown.members]
     if unknown := [name for name in members.cold if name not in known]:
         raise InputError(Problem("", 0, "--cold", repr(unknown[0]), f"there is no such member: {', '.join(known)}"))
     quotas = dict[str, int | None](scenario.numbers(members.quota, grown, "--quota"))
@@ -169,18 +169,15 @@ def _capacities(federation: Federation, grown: Federation, members: _Members) ->
 
 
 def _arrivals(files: list[Path], scale: float, hours: float, seed: int, shape: dict[str, Any]) -> list[Arrival]:
-    from binder_node.errors import InputError, Problem
     from binder_node.federation import demand
+    from binder_node.files import text
 
     if not files:
         return demand.synthetic(hours=hours, seed=seed, **shape)
-    lines: list[str] = []
+    events: list[tuple[float, str]] = []
     for file in files:
-        try:
-            lines += file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(Problem(str(file), 0, "", f"cannot be read: {error}", "name a readable file")) from None
-    return demand.recorded(lines, ", ".join(str(file) for file in files), scale=scale, seed=seed)
+        events += demand.launches(text(file, "name a readable file").split("\n"), str(file))
+    return demand.spread(events, scale=scale, seed=seed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -168,7 +169,8 @@ def drain(
                 if done.deployed:
                     draining.await_quota(member, True, report)
                 left = draining.wait_empty(member, every, wait * 60, report) if wait else draining.sessions_left(member)
-            data = {"sessions": left.sessions, "likely": left.likely, "most": left.most, "diff": done.diff}
+            most = left.most if math.isfinite(left.most) else None  # JSON has no endless number
+            data = {"sessions": left.sessions, "likely": left.likely, "most": most, "diff": done.diff}
             report(Event("done", "drain", f"{found.spec.name}: {draining.sentence(left)}", data))
 
 

@@ -244,8 +244,7 @@ class ReleaseStage:
     def _await_health(self, report: Reporter) -> None:
         from binder_node.binder.client import Binder
 
-        scheme = "http" if self.node.spec.tls.mode == "none" else "https"
-        url, last = f"{scheme}://{self.node.spec.names.binder}", ""
+        url, last = self.node.spec.url(self.node.spec.names.binder), ""
         deadline = time.monotonic() + HEALTH_SECONDS
         with (
             step(report, STAGE, f"ask {url} how it is") as found,

@@ -138,9 +138,8 @@ def networks(spec: Spec, address: str) -> Values:
 def own(spec: Spec, secrets: Secrets, images: Mapping[str, str]) -> Values:
     """This node's names and secrets."""
     registry = layout.registry_name(spec.names.registry)
-    scheme = "http" if spec.tls.mode == "none" else "https"
     binder: Values = {
-        "hub_url": f"{scheme}://{spec.names.hub}/",
+        "hub_url": f"{spec.url(spec.names.hub)}/",
         "image_prefix": f"{registry}/{spec.registry.prefix}/",
         "build_token_secret": secrets.build_token_secret,
     }

@@ -65,6 +65,7 @@ def carry(
     if branch:
         for tree, changed in works:
             tree.refuse_unclean(changed)
+            tree.refuse_branch(branch)
         for tree, _ in works:
             tree.begin(branch)
     commits = {}

@@ -6,29 +6,18 @@ import json
 import math
 import random
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
 from urllib.parse import quote
 
 from binder_node.errors import InputError, Problem
+from binder_node.federation.archive import PROVIDERS, URL
 
 HOUR = 3600.0
 # The busiest hour of the day, UTC: afternoon in Europe, morning in America. An assumption, as is the shape (a sine).
 PEAK_HOUR = 15.0
-# The archive's names of repository providers, as the paths of /build have them (binderhub/app.py: repo_providers).
-PROVIDERS = {
-    "GitHub": "gh",
-    "Gist": "gist",
-    "Git": "git",
-    "GitLab": "gl",
-    "Zenodo": "zenodo",
-    "Figshare": "figshare",
-    "Hydroshare": "hydroshare",
-    "Dataverse": "dataverse",
-    "CKAN": "ckan",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +72,28 @@ def _level(at: float, swing: float) -> float:
 
 
 def recorded(lines: Iterable[str], file: str, *, scale: float = 1.0, seed: int = 0) -> list[Arrival]:
-    """Launches of the public archive (``events-YYYY-MM-DD.jsonl``), in order, from the first one's minute on.
+    """:func:`spread` of one file's :func:`launches`. Raises InputError."""
+    return spread(launches(lines, file), scale=scale, seed=seed)
 
-    The archive has minutes only: within one, launches are spread at random. It has no visitors: each launch is
-    somebody else's. ``scale`` 2 has each of them twice, 0.5 each other one at random.
+
+def launches(lines: Iterable[str], file: str) -> list[tuple[float, str]]:
+    """Launches of the public archive (``events-YYYY-MM-DD.jsonl``): seconds since the epoch, and the request's path.
 
     Raises InputError, with the line, for what is none of the archive's.
     """
-    draw = random.Random(seed)
     events = [_event(line, number, file) for number, line in enumerate(lines, 1) if line.strip()]
     if not events:
-        raise InputError(
-            Problem(file, 0, "", "has no launches", "take a file of https://archive.analytics.mybinder.org")
-        )
+        raise InputError(Problem(file, 0, "", "has no launches", f"take a file of {URL}"))
+    return events
+
+
+def spread(events: Sequence[tuple[float, str]], *, scale: float = 1.0, seed: int = 0) -> list[Arrival]:
+    """Requests, in order, from the first launch's minute on.
+
+    The archive has minutes only: within one, launches are spread at random. It has no visitors: each launch is
+    somebody else's. ``scale`` 2 has each of them twice, 0.5 each other one at random.
+    """
+    draw = random.Random(seed)
     start = min(minute for minute, _ in events)
     times = sorted(
         (minute - start + 60 * draw.random(), path)

@@ -54,7 +54,7 @@ def entry(spec: Spec, k3s: str = "") -> Entry:
     central = spec.central
     return Entry(
         name=said.member,
-        url=f"{'http' if spec.tls.mode == 'none' else 'https'}://{spec.names.binder}",
+        url=spec.url(spec.names.binder),
         central=central,
         channel=".".join(k3s.split(".")[:2]),
         prometheus=f"https://prometheus.{spec.names.binder}" if central else "",

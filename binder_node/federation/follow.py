@@ -18,8 +18,8 @@ from binder_node.events import Event, Kind, Reporter
 STAGE = "follow"
 Versions = Mapping[str, Any]
 # What a look came to: as the prime; as the prime but out for another reason; somebody does not answer, or another run
-# is at the node; a change seen
-# for the first time; upgraded just now; a canary failed just now; the same change, refused before.
+# is at the node; a change seen for the first time; upgraded just now; a canary failed just now; the same change,
+# refused before.
 What = Literal["parity", "out", "silent", "changed", "upgraded", "failed", "refused"]
 # Small, quick, and of the kinds that most launches are of.
 CANARIES = ("gh/binder-examples/requirements", "gh/binder-examples/conda")

@@ -71,7 +71,8 @@ def _asked(binder: Binder) -> Counters:
 def _on_node(access: Access, state: PurePath) -> tuple[tuple[Counters, ...], Disk | None]:
     done = remote.run(access, _SCRIPT.format(sudo=sudo(access), state=state), timeout=LOOK_SECONDS, check=False)
     parts = list(_parts(done.stdout))
-    found = tuple(counters(text) for name, text in parts if name.startswith("metrics "))
+    metrics = "metrics "
+    found = tuple(counters(text, name.removeprefix(metrics)) for name, text in parts if name.startswith(metrics))
     if not found:
         raise StepError(access.name, "look at BinderHub's pods", done.stderr or "none is running")
     texts = dict(parts)

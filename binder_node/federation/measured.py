@@ -20,7 +20,8 @@ Buckets = Mapping[float, float]
 @dataclass(frozen=True, slots=True)
 class Counters:
     """One BinderHub process's ``/metrics``. ``started`` is when it started (seconds since the epoch): counts of another
-    process, or of this one after a restart, begin at zero again.
+    process, or of this one after a restart, begin at zero again. ``pod`` is whose it is, where that is known: two
+    replicas may have started at the same moment.
     """
 
     started: float
@@ -30,6 +31,7 @@ class Counters:
     builds: Mapping[str, float] = field(default_factory=dict)  # by status
     building: float = 0.0
     launching: float = 0.0
+    pod: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class Numbers:
         return self.failed / self.tried if self.tried else 0.0
 
 
-def counters(text: str) -> Counters:
+def counters(text: str, pod: str = "") -> Counters:
     """One process's ``/metrics`` text. Raises ValueError where it is none of BinderHub's."""
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -138,6 +140,7 @@ def counters(text: str) -> Counters:
         builds=by_status("binderhub_build_count_total"),
         building=total("binderhub_inprogress_builds"),
         launching=total("binderhub_inprogress_launches"),
+        pod=pod,
     )
 
 
@@ -212,20 +215,20 @@ def _grown(samples: Sequence[Sample], what: str) -> dict[Any, float]:
     """
     grown: dict[Any, float] = {}
     for earlier, later in pairwise(_carried(samples)):
-        for started, now in later.items():
-            before = earlier.get(started)
-            if before is None and started <= samples[0].at:
+        for process, now in later.items():
+            before = earlier.get(process)
+            if before is None and now.started <= samples[0].at:
                 continue
             _add(grown, _counts(before, what), _counts(now, what))
     return grown
 
 
-def _carried(samples: Sequence[Sample]) -> list[dict[float, Counters]]:
+def _carried(samples: Sequence[Sample]) -> list[dict[tuple[str, float], Counters]]:
     """The processes known at each sample: behind one address each look meets one of several."""
-    known: dict[float, Counters] = {}
+    known: dict[tuple[str, float], Counters] = {}
     found = []
     for sample in samples:
-        known = {**known, **{one.started: one for one in sample.counters}}
+        known = {**known, **{(one.pod, one.started): one for one in sample.counters}}
         found.append(known)
     return found
 

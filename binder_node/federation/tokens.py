@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from binder_node.binder.client import Binder, told
-from binder_node.binder.stream import events
 from binder_node.errors import StepError
 from binder_node.secrets.masked import Masked
 
 # A repository that there is not: a member that takes the token gets as far as looking for it, in its own pod (port 9 is
 # `discard`, RFC 863, which nobody serves), so that it is refused at once, names or no names.
 SPEC = f"git/{quote('https://127.0.0.1:9/binder-node-token-check', safe='')}/HEAD"
+# A member looks for the repository in vain within a second.
+REFUSE_SECONDS = 60.0
 # Before the page's configuration (binderhub/templates/page.html).
 CONFIG = "window.pageConfig ="
 
@@ -93,11 +94,8 @@ def _refused(member: Binder, token: str, origin: str) -> str:
 
     A token is for the page that it stood in: the member is asked as that page's browser would ask.
     """
-    what = "show the member the prime's build token"
-    url = f"{member.base_url}/build/{SPEC}?build_token={token}"
-    answer = member.request("GET", url, what, headers={"Accept": "text/event-stream", "Origin": origin})
-    found = list(events([answer.content])) if answer.status_code == 200 else []
-    if not found or found[-1].phase != "failed":
-        raise StepError(member.name, what, told(answer), "is this BinderHub's own address?")
-    last = found[-1]
+    *_, last = member.build(SPEC, silence=member.patience, seconds=REFUSE_SECONDS, token=token, origin=origin)
+    if last.phase != "failed":
+        what, wrong = "show the member the prime's build token", f"it says {last.phase} for what there is not"
+        raise StepError(member.name, what, wrong, "is this BinderHub's own address?")
     return last.message.strip() if last.status == 403 else ""

@@ -111,7 +111,7 @@ def replay(binder: Binder, path: str, seconds: float) -> Replayed:
                 limited = event.status == TOO_MANY
                 why = last.splitlines()[-1] if last else "it failed and said nothing"
     except DeadlineError as error:
-        why = error.reason if error.what.startswith("an answer") else f"no end within {seconds:.0f} s"
+        why = error.step  # which wait, and how long it was
     except StepError as error:
         why = error.reason
     return Replayed(path, 0, not why, built, round(time.monotonic() - began, 1), why, limited=limited)

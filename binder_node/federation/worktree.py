@@ -82,19 +82,23 @@ class Worktree:
             raise InputError(Problem(str(self.root), 0, "", wrong, "commit or stash it, or do without --branch"))
 
     def begin(self, branch: str) -> None:
-        """Be on ``branch``, made from what is checked out where it is not there.
+        """Be on ``branch``, made from what is checked out where it is not there. Raises as :meth:`refuse_branch`."""
+        self.refuse_branch(branch)
+        if not self._is_on(branch):
+            self._git("switch", "--create", branch)
 
-        Raises:
-            InputError: git takes no branch of that name, or there is one that is not checked out.
-        """
-        if self._git("branch", "--show-current").stdout.strip() == branch:
+    def _is_on(self, branch: str) -> bool:
+        return self._git("branch", "--show-current").stdout.strip() == branch
+
+    def refuse_branch(self, branch: str) -> None:
+        """Raises InputError where git takes no branch of that name, or there is one that is not checked out."""
+        if self._is_on(branch):
             return
         if self._git("check-ref-format", "--branch", branch, check=False).returncode != 0:
             raise InputError(Problem("", 0, "--branch", f"{branch!r} is no name of a branch", "like join-bids"))
         if self._git("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}", check=False).returncode == 0:
             right = f"`git switch {branch}` first, or name a new one"
             raise InputError(Problem("", 0, "--branch", f"{branch} is there and not checked out", right))
-        self._git("switch", "--create", branch)
 
     def commit(self, paths: Iterable[str], message: str) -> str:
         """Commit these files and nothing else; the commit's id. What git-crypt is to encrypt is looked at first.

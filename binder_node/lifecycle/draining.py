@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ STAGE = "drain"
 QUOTA_SECONDS = 60.0
 # So many answers in a row, a second apart: a BinderHub that goes serves for five more (values/base.yaml, preStop).
 AGREEING = 6
+# So many looks at the sessions may fail one after the other.
+LOOKS = 5
 # In whichever namespace: a federation's deploy has its own.
 SESSIONS = "k3s kubectl get pods -A -l app=jupyterhub,component=singleuser-server -o json --request-timeout=20s"
 
@@ -113,26 +116,45 @@ def sessions_left(member: Reached) -> Left:
 
 
 def max_age(spec: Spec) -> float:
-    """The culler's longest age of a session, by the values of the release."""
+    """The culler's longest age of a session in seconds, by the values of the release; 0: it ends none for its age."""
     from binder_node.cluster import values
 
     cull: dict[str, object] = {}
     for found in values.read(spec).values():
         hub = found.get("jupyterhub")
         cull |= (hub.get("cull") or {}) if isinstance(hub, dict) else {}
+    if cull.get("enabled") is False:
+        return 0.0
     age = cull.get("maxAge", drain.MAX_AGE)
     return float(age) if isinstance(age, int | float) else drain.MAX_AGE
 
 
 def wait_empty(member: Reached, every: float, seconds: float, report: Reporter) -> Left:
-    """Wait until the last session has ended, telling how many are left; at most ``seconds``. Raises DeadlineError."""
-    deadline = time.monotonic() + seconds
-    while (found := sessions_left(member)).sessions:
-        report(Event("progress", STAGE, sentence(found), {"sessions": found.sessions, "likely": found.likely}))
+    """Wait until the last session has ended, telling how many are left; at most ``seconds``.
+
+    It takes hours: a look that fails, as one does while K3s restarts, is made again.
+
+    Raises:
+        StepError: :data:`LOOKS` looks in a row failed.
+        DeadlineError: some are left.
+    """
+    deadline, failed = time.monotonic() + seconds, 0
+    while True:
+        try:
+            found = sessions_left(member)
+        except StepError as error:
+            failed, last = failed + 1, str(error)
+            if failed == LOOKS:
+                raise
+            report(Event("warn", STAGE, last))
+        else:
+            failed, last = 0, sentence(found)
+            if not found.sessions:
+                return found
+            report(Event("progress", STAGE, last, {"sessions": found.sessions, "likely": found.likely}))
         if time.monotonic() > deadline:
-            raise DeadlineError(member.node.spec.name, "the last session's end", seconds, sentence(found))
+            raise DeadlineError(member.node.spec.name, "the last session's end", seconds, last)
         time.sleep(min(every, max(0.1, deadline - time.monotonic())))
-    return found
 
 
 def sentence(found: Left) -> str:
@@ -140,7 +162,8 @@ def sentence(found: Left) -> str:
     if not found.sessions:
         return "no sessions left"
     count = f"{found.sessions} session{'' if found.sessions == 1 else 's'} left"
-    return f"{count}; the last one likely ends in {_span(found.likely)}, in {_span(found.most)} at the latest"
+    latest = f"in {_span(found.most)} at the latest" if math.isfinite(found.most) else "and none for its age"
+    return f"{count}; the last one likely ends in {_span(found.likely)}, {latest}"
 
 
 def _span(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from binder_node.binder.client import Binder
@@ -9,6 +10,7 @@ from binder_node.binder.kernel import run_code, shutdown
 from binder_node.binder.launch import STAGE, Launched, follow
 from binder_node.binder.repo import parse_repo
 from binder_node.cluster.tls import trust
+from binder_node.errors import StepError
 from binder_node.events import Event, Reporter, quiet
 from binder_node.lifecycle.opened import Opened, open_bare
 from binder_node.lifecycle.verbs import url_of
@@ -30,18 +32,24 @@ def launch(
     node = open_bare(opened)
     provider = provider_for(node)
     address = provider.address(provider.inspect(quiet(report)))
-    binder = Binder(url_of(node), connect_to=address, trust=trust(node.spec))
     result = Launched(repo)
-    follow(binder, path, result, report)
-    if not result.failed:
-        _use(binder, result, code, keep)
+    with Binder(url_of(node), connect_to=address, trust=trust(node.spec)) as binder:
+        follow(binder, path, result, report)
+        if not result.failed:
+            _use(binder, result, code, keep)
     report(Event("failed" if result.failed else "done", STAGE, _sentence(result), _data(result)))
     return result
 
 
 def _use(binder: Binder, result: Launched, code: str | None, keep: bool) -> None:
     if code is not None:
-        ran = run_code(binder, result.url, result.token, code)
+        try:
+            ran = run_code(binder, result.url, result.token, code)
+        except StepError:
+            if not keep:
+                with contextlib.suppress(StepError):  # why the code did not run is what counts
+                    shutdown(binder, result.url, result.token)
+            raise
         result.output, result.failed = ran.output, not ran.ok
         result.seconds["kernel"] = result.since()
     if not keep:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from binder_node.binder.client import Binder
 from binder_node.cluster.tls import trust
-from binder_node.errors import InputError, Problem, StepError
+from binder_node.errors import DeadlineError, InputError, Problem, StepError
 from binder_node.events import Event, Reporter
 from binder_node.federation import ask, looking, tokens
 from binder_node.federation.book import Checkout
@@ -170,8 +170,12 @@ def ramp_of(
 
 def deployer(book: Checkout, node: str, command: str, report: Reporter) -> Callable[[int], None]:
     """Runs ``command`` (no shell) in the checkout after a change, with ``FEDERATION_MEMBER`` and
-    ``FEDERATION_WEIGHT`` in its environment; StepError where it fails."""
-    words = shlex.split(command)
+    ``FEDERATION_WEIGHT`` in its environment; StepError where it fails, DeadlineError where it has no end.
+
+    Raises:
+        InputError: ``command`` is none.
+    """
+    words = _words(command)
 
     def deploy(weight: int) -> None:
         report(Event("start", "ramp", f"deploy: {words[0]}"))
@@ -180,6 +184,16 @@ def deployer(book: Checkout, node: str, command: str, report: Reporter) -> Calla
         _run(node, words, folder, own)
 
     return deploy
+
+
+def _words(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:  # a quote without its end
+        raise InputError(Problem("", 0, "--deploy", f"{command!r}: {error}", "write it as for a shell")) from None
+    if not words:
+        raise InputError(Problem("", 0, "--deploy", f"{command!r} is no command", "name a program: ./deploy.sh"))
+    return words
 
 
 def _run(node: str, words: list[str], folder: Path, environment: dict[str, str]) -> None:
@@ -192,13 +206,14 @@ def _run(node: str, words: list[str], folder: Path, environment: dict[str, str])
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=DEPLOY_SECONDS,
             check=False,
         )
     except OSError as error:
         raise StepError(node, what, str(error), "the change is in the checkout") from None
     except subprocess.TimeoutExpired:
-        raise StepError(node, what, f"no end within {DEPLOY_SECONDS:.0f} s", "the change is in the checkout") from None
+        raise DeadlineError(node, what, DEPLOY_SECONDS, remedy="the change is in the checkout") from None
     if done.returncode:
         last = (done.stderr or done.stdout).strip()[-1000:]
         raise StepError(node, what, last or f"exit code {done.returncode}", "the change is in the checkout")

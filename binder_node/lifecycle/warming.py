@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,16 +19,25 @@ def most_launched(archive: str, count_days: int, top: int, report: Reporter) -> 
 
     Raises:
         InputError: the folder has no such files.
-        StepError, DeadlineError: the archive does not answer, or has none of the days.
+        StepError, DeadlineError: the archive does not answer, or has none of the days, or its files no launches.
     """
+    found = popular(_launched(archive, count_days, report), top)
+    if not found:
+        remedy = "is it the archive of launches? another version of this program may know its files"
+        raise StepError("here", f"count the launches in {archive}", "there is none that succeeded", remedy)
+    return found
+
+
+def _launched(archive: str, count_days: int, report: Reporter) -> Iterable[str]:
+    """Repositories of each launch."""
     if "://" in archive:
-        return popular(_fetched(archive, count_days, report), top)
+        return _fetched(archive, count_days, report)
     folder = Path(archive)
     files = sorted(folder.glob("events-*.jsonl"))[-count_days:]
     if not files:
         right = "name a folder with events-YYYY-MM-DD.jsonl, or the archive's URL"
         raise InputError(Problem(archive, 0, "", "has no events-*.jsonl", right))
-    return popular((path for file in files for path in _read(file)), top)
+    return (path for file in files for path in _read(file))
 
 
 def _read(file: Path) -> Iterator[str]:

@@ -19,7 +19,7 @@ from binder_node.spec.model import Spec
 @pytest.fixture(scope="session")
 def hub(spec: Spec) -> str:
     """JupyterHub's public address, without a slash at its end."""
-    return f"{'http' if spec.tls.mode == 'none' else 'https'}://{spec.names.hub}"
+    return spec.url(spec.names.hub)
 
 
 @pytest.fixture(scope="session")

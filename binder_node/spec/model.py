@@ -371,6 +371,10 @@ class Spec(Model):
         """Whether the federation's central deploy makes the release."""
         return self.deploy == "federation"
 
+    def url(self, name: str) -> str:
+        """The public address of one of the node's names, without a slash at its end."""
+        return f"{'http' if self.tls.mode == 'none' else 'https'}://{name}"
+
     @property
     def state_disk(self) -> int:
         """Bytes of the filesystem that `machine.state` lies on: the image's or the volume's where there is one."""

@@ -154,7 +154,8 @@ def test_the_command_tells_people_and_machines(three: Members, tmp_path: Path) -
 
 def test_one_that_has_no_weight_may_be_out(three: Members, tmp_path: Path) -> None:
     three["gesis"].weight, three["gesis"].quota = 0, 0
-    assert run(tmp_path, three).exit_code == 0
+    shown = run(tmp_path, three, "-o", "json")
+    assert (shown.exit_code, json.loads(shown.stdout)["ok"]) == (0, True)
 
 
 def test_a_running_redirectors_own_word_is_shown_beside(three: Members, tmp_path: Path) -> None:
@@ -193,5 +194,10 @@ def test_a_wrong_configuration_is_refused_before_anybody_is_asked(three: Members
     assert shown.exit_code == 2
     assert "hosts.prime.weight: the prime has no weight" in shown.stderr
     assert three["prime"].asked == []
-    neither = CliRunner().invoke(app, ["federation", "check"])
-    assert (neither.exit_code, "NODE: neither a node nor --config" in neither.stderr) == (2, True)
+    for words, said in (
+        ([], "NODE: neither a node nor --config"),
+        (["bids", "--member", "gesis"], "--member: has no meaning without --config"),
+        (["bids", "--watch", "--redirector", three["prime"].url], "--redirector: is asked once"),
+    ):
+        wrong = CliRunner().invoke(app, ["federation", "check", *words])
+        assert (wrong.exit_code, said in wrong.stderr) == (2, True)

@@ -149,6 +149,32 @@ def test_the_federations_own_file_by_the_command_line(tmp_path: Path) -> None:
     assert checkout.git("status", "--porcelain") == ""
 
 
+def test_a_branch_that_one_checkout_cannot_have_is_begun_in_neither(
+    tmp_path: Path, checkout: Checkout, pages: Checkout
+) -> None:
+    pages.git("branch", "join")
+    where = ("--checkout", str(checkout.root), "--guide", str(pages.root))
+    done = federation(tmp_path, "register", *where, "--branch", "join")
+    assert done.returncode == 2
+    assert "join is there and not checked out" in done.stderr
+    assert [one.git("branch", "--show-current") for one in (checkout, pages)] == ["main\n"] * 2
+    assert [one.git("status", "--porcelain") for one in (checkout, pages)] == [""] * 2
+
+
+def test_from_a_hook_the_checkout_that_is_named_is_changed_and_no_other(
+    tmp_path: Path, checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooks = Checkout(tmp_path / "hooks", {"a": "1\n"})
+    before = hooks.git("rev-parse", "HEAD")
+    with monkeypatch.context() as hook:
+        hook.setenv("GIT_DIR", str(hooks.root / ".git"))
+        hook.setenv("GIT_INDEX_FILE", str(hooks.root / ".git/index"))
+        done = federation(tmp_path, "register", "--checkout", str(checkout.root), "--branch", "join")
+    assert done.returncode == 0, done.stderr
+    assert checkout.git("branch", "--show-current") == "join\n"
+    assert (hooks.git("rev-parse", "HEAD"), hooks.git("status", "--porcelain")) == (before, "")
+
+
 def test_what_git_cannot_take_is_refused_and_nothing_is_written(tmp_path: Path, checkout: Checkout) -> None:
     before, where = checkout.texts, ("--checkout", str(checkout.root))
     checkout.git("branch", "there")

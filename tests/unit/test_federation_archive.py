@@ -12,10 +12,12 @@ import pytest
 
 from binder_node import remote
 from binder_node.errors import StepError
+from binder_node.events import silent
 from binder_node.federation.archive import Popular, days, file_name, launched, popular
 from binder_node.federation.looking import _on_node, _parts, disk
 from binder_node.federation.measured import Disk
 from binder_node.federation.tokens import of_page, signed
+from binder_node.lifecycle.warming import most_launched
 from binder_node.node import Access
 from binder_node.remote import Result
 from binder_node.secrets.masked import Masked
@@ -48,6 +50,12 @@ def test_successful_launches_are_counted_by_what_build_takes() -> None:
 def test_days_are_whole_ones() -> None:
     assert days(date(2026, 3, 1), 2) == [date(2026, 2, 28), date(2026, 2, 27)]
     assert file_name(date(2026, 3, 1)) == "events-2026-03-01.jsonl"
+
+
+def test_an_archive_without_a_launch_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "events-2026-03-01.jsonl").write_text(f"{event('GitHub', 'a/b/HEAD', schema='another/one')}\n")
+    with pytest.raises(StepError, match="there is none that succeeded"):
+        most_launched(str(tmp_path), 7, 5, silent)
 
 
 @pytest.mark.parametrize("page", ["", "<html>", "window.pageConfig = nothing", 'window.pageConfig = {"x": 1};'])
@@ -114,6 +122,7 @@ def test_the_nodes_script_asks_each_replica_and_the_disks(tmp_path: Path, monkey
     here = Access("new", "127.0.0.1", 22, "root", tmp_path, tmp_path, tmp_path)
     found, full = _on_node(here, tmp_path)
     assert [one.launches for one in found] == [{"success": 10, "failure": 1, "pod_quota": 4}]
+    assert [one.pod for one in found] == ["binder/pods/binder-1"]
     assert full is not None
     assert full.pressure
     assert 0 <= full.used <= 100

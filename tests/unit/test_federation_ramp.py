@@ -119,6 +119,13 @@ def test_replicas_that_answer_in_turns_are_each_counted_from_their_first_sight()
     assert found.launched == 7
 
 
+def test_replicas_that_started_at_the_same_moment_are_two() -> None:
+    def look(at: float, one: float, other: float) -> Sample:
+        return sample(at, process(good=one, pod="binder-1"), process(good=other, pod="binder-2"))
+
+    assert seen(look(100, 50, 7), look(160, 60, 9)).launched == 12
+
+
 def test_shares_of_looks_say_how_long_builds_waited_and_the_quota_was_near() -> None:
     full, free = Health((), 55, 50, 60), Health((), 20, 15, 60)
     found = seen(

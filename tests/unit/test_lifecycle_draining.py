@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from binder_node import remote
 from binder_node.artifacts.store import Sources
-from binder_node.errors import InputError
-from binder_node.events import silent
+from binder_node.binder.client import Binder
+from binder_node.errors import DeadlineError, InputError, StepError
+from binder_node.events import Event, silent
 from binder_node.federation.book import Checkout
 from binder_node.federation.drain import Left
-from binder_node.lifecycle.draining import drain_checkout, drain_here, max_age, sentence, undrain_checkout
+from binder_node.lifecycle.draining import (
+    LOOKS,
+    drain_checkout,
+    drain_here,
+    max_age,
+    sentence,
+    undrain_checkout,
+    wait_empty,
+)
+from binder_node.lifecycle.membership import Reached
 from binder_node.lifecycle.opened import open_spec
+from binder_node.node import Access, Node
+from tests.unit.host_samples import sample_secrets, sample_spec
 
 INVENTORY = """\
 name: new
@@ -62,10 +77,53 @@ def test_the_cullers_age_is_the_operators_where_a_file_says_it(tmp_path: Path) -
     file.write_text(f"{INVENTORY}binderhub: {{values: [more.yaml]}}\n")
     (tmp_path / "more.yaml").write_text("jupyterhub: {cull: {maxAge: 3600}}\n")
     assert max_age(open_spec(str(file), None).spec) == 3600
+    (tmp_path / "more.yaml").write_text("jupyterhub: {cull: {enabled: false}}\n")
+    assert max_age(open_spec(str(file), None).spec) == 0
     file.write_text(INVENTORY)
     assert max_age(open_spec(str(file), None).spec) == 21600
 
 
 def test_how_many_are_left_in_a_sentence() -> None:
     assert sentence(Left(0, 0, 0)) == "no sessions left"
+    assert (
+        sentence(Left(2, 600, math.inf)) == "2 sessions left; the last one likely ends in 10 min, and none for its age"
+    )
     assert sentence(Left(1, 600, 7200)) == "1 session left; the last one likely ends in 10 min, in 2.0 h at the latest"
+
+
+# --- a wait of hours -------------------------------------------------------------------------------------------------
+
+POD = '{"metadata": {"name": "jupyter-a", "creationTimestamp": "2026-01-01T00:00:00Z"}, "status": {"phase": "Running"}}'
+FULL, EMPTY = remote.Result(0, f'{{"items": [{POD}]}}', ""), remote.Result(0, '{"items": []}', "")
+LOST = remote.Result(1, "", "connection refused")
+
+
+def looked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *answers: remote.Result) -> Reached:
+    """A node whose looks at its sessions have these ``answers``, one after the other; the last one stays."""
+    left = list(answers)
+
+    def run(*_: object, **__: Any) -> remote.Result:
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    monkeypatch.setattr(remote, "run", run)
+    access = Access("bids-1", "192.0.2.7", 22, "root", tmp_path, tmp_path, tmp_path)
+    return Reached(
+        Node(sample_spec(), sample_secrets(), {}, {}, tmp_path), access, "192.0.2.7", Binder("http://x.test")
+    )
+
+
+def test_a_look_that_fails_on_the_way_ends_no_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told: list[Event] = []
+    member = looked(monkeypatch, tmp_path, FULL, *[LOST] * (LOOKS - 1), FULL, LOST, EMPTY)
+    assert wait_empty(member, 0.001, 60, told.append).sessions == 0
+    assert [event.kind for event in told] == ["progress", *["warn"] * (LOOKS - 1), "progress", "warn"]
+
+
+def test_looks_that_fail_again_and_again_end_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(StepError, match="count the sessions: connection refused"):
+        wait_empty(looked(monkeypatch, tmp_path, FULL, LOST), 0.001, 60, silent)
+
+
+def test_who_stays_is_told_at_the_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(DeadlineError, match="the last session's end: 1 session left"):
+        wait_empty(looked(monkeypatch, tmp_path, FULL), 0.001, 0.05, silent)
