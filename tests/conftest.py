@@ -20,6 +20,7 @@ BESIDE = (
     "integration/test_names_cloudflare.py",
     "integration/test_names_hetzner.py",
     "integration/test_providers_hetzner.py",
+    "integration/test_providers_hetzner_faults.py",
     "integration/test_providers_openstack.py",
     "integration/test_providers_openstack_faults.py",
     "integration/test_testbed_hetzner.py",

@@ -21,11 +21,19 @@ from binder_node.providers.hetzner.transport import Patience
 from binder_node.secrets.generate import generate
 from binder_node.secrets.model import Secrets
 from binder_node.spec.model import Spec
+from tests.testbed.hetzner.contract import Contract, document_path
 from tests.testbed.hetzner.server import HetznerApi
 from tests.unit.host_samples import sample_spec
 
 NAME = "bids-1"
 TYPES = ["ccx23", "ccx33"]
+# What a project holds: with a node of these tests, with none.
+WHOLE = {
+    "servers": [NAME], "addresses": [NAME], "volumes": [], "firewalls": [NAME], "groups": [], "keys": [NAME],
+}  # fmt: skip
+NONE: dict[str, list[str]] = {kind: [] for kind in WHOLE}
+# Everything that a node can have.
+FULL: dict[str, Any] = {"volume": "50G", "placement": "members"}
 # Nothing here takes time but what a test makes slow.
 QUICK = Patience(request=5, call=6, action=4, boot=1, poll=0.02)
 SECRETS = generate()
@@ -45,6 +53,15 @@ def machine_at(
     """The provider for such a node, with the stand-in's write token in the environment."""
     runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     return HetznerMachine(Node(spec_at(endpoint, name, **provider), secrets, {}, {}, runtime), patience=QUICK)
+
+
+@contextmanager
+def project() -> Iterator[HetznerApi]:
+    """A project of its own; answers are judged by Hetzner's own document where that is at hand."""
+    path = document_path()
+    with HetznerApi(pace=0, contract=Contract.load(path) if path else None) as api:
+        yield api
+        assert api.app.violations == []
 
 
 @contextmanager

@@ -14,7 +14,8 @@ import pytest
 
 from binder_node.cluster.engine import guard as guard_module
 from tests.integration.binaries import binary
-from tests.integration.engine_fixtures import PASSWORD, Builder, builder, until
+from tests.integration.engine_fixtures import PASSWORD, Builder, builder
+from tests.integration.servers import until
 
 pytestmark = pytest.mark.integration
 

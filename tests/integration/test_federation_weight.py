@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,15 +32,11 @@ from binder_node.federation.ramp import Pace, Ramp, Step, Ways
 from binder_node.federation.warm import Warmer, summary
 from binder_node.lifecycle.warming import most_launched
 from binder_node.secrets.masked import Masked
-from tests.integration.binaries import binary
-from tests.integration.binder_fixtures import BinderHub, Cluster, Hub, Played, Registry, binderhub, registry
+from tests.integration.binder_fixtures import BinderHub
 from tests.integration.binder_server import played
-from tests.testbed.world import content, gitserver
+from tests.integration.weight_fixtures import SECRETS, Scene, phases, scenery
 
 pytestmark = pytest.mark.integration
-# Tests of this file may run in several processes side by side, each with servers of its own.
-PORT = 20860 + 10 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-SECRETS = {"prime": "ab" * 32, "new": "ab" * 32, "stranger": "cd" * 32}
 USER = {"app": "jupyterhub", "component": "singleuser-server"}
 
 HOSTS = """\
@@ -63,81 +58,10 @@ federationRedirect:
 """
 
 
-class Spawner(Hub):
-    """A hub whose servers can be made to fail."""
-
-    failing = False
-
-    def play(self, to: Played, method: str, path: str, query: dict[str, str], body: Any) -> None:
-        if self.failing and path.endswith("/server/progress"):
-            failed = {"progress": 100, "failed": True, "message": "0/1 nodes are available"}
-            to.stream([f"data: {json.dumps(failed)}\n\n"])
-            return
-        super().play(to, method, path, query, body)
-
-
-@dataclass
-class Scene:
-    prime: BinderHub
-    new: BinderHub
-    stranger: BinderHub
-    hub: Spawner  # of `new`
-    cluster: Cluster  # of `new`
-    registry: Registry
-    repository: str
-
-    @property
-    def path(self) -> str:
-        return f"git/{quote(self.repository, safe='')}/main"
-
-
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    root = tmp_path_factory.mktemp("weight")
-    content.commit(root / "git/demo.git", "main", {"Dockerfile": "FROM scratch\n"})
-    server = gitserver.server("127.0.0.1", PORT + 9, root / "git")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with ExitStack() as stack:
-        images = stack.enter_context(registry(binary("registry"), PORT + 8, root))
-        made: dict[str, tuple[BinderHub, Spawner, Cluster]] = {}
-        for number, (name, secret) in enumerate(SECRETS.items()):
-            hub, cluster = Spawner(), Cluster()
-            (root / name).mkdir()
-            text = configuration(images, hub, secret)
-            made[name] = (stack.enter_context(binderhub(root / name, PORT + number, text, cluster)), hub, cluster)
-        hubs = {name: binder for name, (binder, _, _) in made.items()}
-        yield Scene(**hubs, hub=made["new"][1], cluster=made["new"][2], registry=images, repository=f"{server_url()}")
-        for _, hub, cluster in made.values():
-            for played_server in (hub, cluster):
-                played_server.shutdown()
-                played_server.server_close()
-    server.shutdown()
-    server.server_close()
-
-
-def server_url() -> str:
-    return f"http://127.0.0.1:{PORT + 9}/demo.git"
-
-
-def configuration(images: Registry, hub: Hub, secret: str) -> str:
-    settings = {
-        "BinderHub": {
-            "hub_url": hub.url,
-            "hub_url_local": hub.url,
-            "image_prefix": f"{images.host}/binder/i-",
-            "build_token_secret": secret,
-        },
-        "DockerRegistry": {"url": images.url},
-        "KubernetesBuildExecutor": {"build_image": "quay.io/test/r2d:1"},
-        "LaunchQuota": {"total_quota": 60},
-        "RateLimiter": {"limit": 0},
-        "Launcher": {"retries": 1},
-    }
-    return "\n".join(f"c.{name}.update({values!r})" for name, values in settings.items())
-
-
-def phases(scene: Scene, member: BinderHub) -> list[str]:
-    return [str(event["phase"]) for event in member.launch("git", scene.path.removeprefix("git/"))]
+    with scenery(tmp_path_factory.mktemp("weight")) as made:
+        yield made
 
 
 @pytest.fixture
