@@ -54,24 +54,28 @@ def register(
     """The change that makes ``entry`` a member; none where it is one already: its weight and role stay then.
 
     ``files`` are the texts of the checkout by path, of those that exist; ``guide`` the user guide's, None where no
-    checkout of it was given. ``weight`` is the one to begin with, :data:`FIRST_WEIGHT` where none is said.
+    checkout of it was given. ``weight`` is the one to begin with, :data:`FIRST_WEIGHT` where none is said; with 0 the
+    redirector leaves the member out until its ramp gives it one.
 
     Raises:
         InputError: the redirector would choke on it, or the federation is to deploy a member whose values it has not.
     """
-    if weight is not None and weight <= 0:
-        right = f"begin with {FIRST_WEIGHT}, or less"
-        raise InputError(Problem("", 0, "--weight", "0: the redirector leaves a member without weight out", right))
+    if weight is not None and weight < 0:
+        right = f"begin with {FIRST_WEIGHT} or less; 0 until its ramp begins"
+        raise InputError(Problem("", 0, "--weight", f"{weight:g} is below 0", right))
     text = needed(files, config)
     if entry.central and own_values(entry.name) not in files:
         right = "write it with `binder-node federation export` first: the federation's CI runs on it"
         raise InputError(Problem(own_values(entry.name), 0, "", "is not in the checkout", right))
-    there = {member.name for member in checkout.federation(text, config).members}
+    there = {member.name: member.weight for member in checkout.federation(text, config).members}
     member = entry.member(FIRST_WEIGHT if weight is None else weight)
     host = checkout.set_urls(text, member, config) if entry.name in there else checkout.add_host(text, member, config)
     found = folded(files, guide, entry, put=True)
     changed = {**({config: host} if host != text else {}), **found.files}
-    return Made(f"Add {entry.name} to the federation", changed, found.guide, (*found.notes, *_left_out(entry, guide)))
+    notes = [*found.notes, *_left_out(entry, guide)]
+    if not there.get(entry.name, member.weight):
+        notes.append("it has no weight: the redirector leaves it out until `binder-node federation ramp` gives it one")
+    return Made(f"Add {entry.name} to the federation", changed, found.guide, tuple(notes))
 
 
 def needed(files: Files, path: str) -> str:

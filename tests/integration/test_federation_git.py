@@ -182,7 +182,6 @@ def test_what_git_cannot_take_is_refused_and_nothing_is_written(tmp_path: Path, 
         (("--branch", "no such..name"), "is no name of a branch"),
         (("--branch", "there"), "there is there and not checked out; `git switch there` first"),
         (("--config", "config/none.yaml"), "config/none.yaml: is not in the checkout"),
-        (("--weight", "0"), "leaves a member without weight out"),
     ):
         done = federation(tmp_path, "register", *where, *words)
         assert (done.returncode, done.stdout) == (2, "")

@@ -83,6 +83,13 @@ def test_twice_is_once() -> None:
     assert again.notes == ()
 
 
+def test_a_member_without_weight_waits_for_its_ramp() -> None:
+    made = register(files(), None, lab(), weight=0)
+    assert federation(made.files["config/prod.yaml"] or "").member("lab").weight == 0
+    assert any("federation ramp" in note for note in made.notes)
+    assert not any("federation ramp" in note for note in register(files(), None, lab()).notes)
+
+
 def test_a_member_whose_name_moved_keeps_weight_and_role() -> None:
     moved = register({"config/prod.yaml": PROD}, None, lab(central=False))
     text = (moved.files["config/prod.yaml"] or "").replace("weight: 10", "weight: 33").replace("lab.example", "old")
@@ -214,8 +221,8 @@ def test_what_cannot_be_is_refused_before_anything_changes() -> None:
         InputError, match=r"config/lab\.yaml: is not in the checkout; write it with .*federation export"
     ):
         register(without, None, lab())
-    with pytest.raises(InputError, match="leaves a member without weight out"):
-        register(files(), None, lab(), weight=0)
+    with pytest.raises(InputError, match="-1 is below 0"):
+        register(files(), None, lab(), weight=-1)
     null = {"config/prod.yaml": PROD.replace("    two:\n", "    gone:\n    two:\n")}
     for do in (register, leave):
         with pytest.raises(InputError, match=r"config/prod\.yaml:16: federationRedirect\.hosts\.gone: is null"):
