@@ -98,6 +98,27 @@ PRESSED = (
     '--subresource=status --patch-file=/root/pressure; sleep 0.3; done"; '
     + until(f"{K} get node $NODE -o jsonpath={{.status.conditions}} | grep -q Injected", 20)
 )
+# A container's clock is its host's: what tells the time on the node tells another one.
+LATE = "/usr/local/bin/date"
+# Whatever root asks of MinIO, the checks' questions among it, goes through this, and is answered an hour ago.
+LATE_BUCKET, LATE_PORT = "/run/late-bucket.py", 9999
+LATE_ANSWERS = f"""
+import email.utils, re, socket, threading, time
+def pump(source, target, late):
+    while data := source.recv(65536):
+        date = b"Date: " + email.utils.formatdate(time.time() - 3600, usegmt=True).encode()
+        target.sendall(re.sub(rb"(?m)^Date: [^\\r]+", date, data) if late else data)
+    target.shutdown(socket.SHUT_WR)
+with socket.create_server(("127.0.0.1", {LATE_PORT})) as server:
+    while True:
+        asker, store = server.accept()[0], socket.create_connection(("127.0.0.1", 9000))
+        for ends in ((asker, store, False), (store, asker, True)):
+            threading.Thread(target=pump, args=ends, daemon=True).start()
+"""
+LATE_RULES = (
+    f"table ip late {{ chain out {{ type nat hook output priority -110; "
+    f"oif lo tcp dport 9000 meta skuid 0 redirect to :{LATE_PORT}; }} }}"
+)
 NO_TAINT = until(f'test -z "$({K} get node -o jsonpath={{.items[0].spec.taints}})"')
 
 
@@ -127,6 +148,25 @@ def restarting_minio() -> Fault:
 
 # Each of these is one thing out of order that disturbs nothing else, and costs no restart: they can be put in together.
 QUIET: tuple[Fault, ...] = (
+    fault(
+        "machine.size",
+        "sed 's/^MemTotal:.*/MemTotal: 1000000 kB/' /proc/meminfo > /run/meminfo && "
+        "mount --bind /run/meminfo /proc/meminfo",
+        "umount /proc/meminfo && rm /run/meminfo",
+    ),
+    fault(
+        "machine.clock",
+        f'printf \'#!/bin/sh\\nexec /usr/bin/date -d "-1 minute" "$@"\\n\' > {LATE} && chmod 755 {LATE}',
+        f"rm {LATE}",
+    ),
+    fault(
+        "storage.clock",
+        f"cat > {LATE_BUCKET} <<'PY'\n{LATE_ANSWERS}PY\n"
+        f"systemd-run -q --collect --unit=late-bucket --uid=nobody python3 {LATE_BUCKET} && "
+        + until(f"ss -Hltn | grep -q 127.0.0.1:{LATE_PORT}", 10)
+        + f" && echo '{LATE_RULES}' | nft -f -",
+        f"nft delete table ip late; systemctl stop late-bucket; rm {LATE_BUCKET}",
+    ),
     fault(
         "machine.sysctls",
         "echo 0 > /proc/sys/net/bridge/bridge-nf-call-ip6tables",
@@ -221,3 +261,19 @@ def together(faults: Iterable[Fault]) -> Fault:
     checks = tuple(check for one in every for check in one.checks)
     mends = "; ".join(f"({one.mend}) || failed=1" for one in reversed(every))
     return Fault(checks, " && ".join(f"({one.inject})" for one in every), f"failed=0; {mends}; exit $failed")
+
+
+def overfull() -> Fault:
+    """A cache with a limit of 100 MB, and a build of twice that."""
+    inject, mend = edited(BUILDKITD, 's/^maxUsedSpace = .*/maxUsedSpace = "100000000"/')
+    again = f"systemctl restart buildkit && {until(f'test -S {BUILD_SOCKET}')}"
+    folder = "/root/large"
+    build = (
+        f"mkdir {folder} && head -c 200M /dev/urandom > {folder}/blob && printf 'FROM scratch\\nCOPY blob /\\n' > "
+        f"{folder}/Dockerfile && buildctl --addr unix://{BUILD_SOCKET} build --frontend dockerfile.v0 "
+        f"--local context={folder} --local dockerfile={folder} >/dev/null 2>&1"
+    )
+    return fault("buildkit.cache", f"{inject} && {again} && {build}", f"rm -r {folder}; {mend} && {again}")
+
+
+OVERFULL = overfull()

@@ -47,11 +47,10 @@ def route(method: str, path: str) -> str:
     return f"{KUBECTL} exec -i deploy/hub -- python3 - {method} {path} <<'PY'\n{ROUTE}\nPY"
 
 
-RESTART = f"{KUBECTL} rollout restart deploy/binder && {KUBECTL} rollout status deploy/binder --timeout=90s"
-# On the node: BinderHub's own settings in its Secret, edited by a sed program.
+# On the node: what the chart gave BinderHub or the hub in its Secret, edited by a sed program.
 SETTINGS = """
 import base64, json, subprocess, sys
-get = ["k3s", "kubectl", "-n", "binder", "get", "secret", "binder-secret", "-o", "json"]
+get = ["k3s", "kubectl", "-n", "binder", "get", "secret", sys.argv[2], "-o", "json"]
 secret = json.loads(subprocess.check_output(get))
 text = base64.b64decode(secret["data"]["values.yaml"]).decode()
 new = subprocess.run(["sed", "-E", sys.argv[1]], input=text, stdout=-1, text=True, check=True).stdout
@@ -97,11 +96,12 @@ while True:
 """
 
 
-def settings(edits: str) -> tuple[str, str]:
-    """Commands that edit BinderHub's own settings and restart it, and that put them back."""
-    save = f"{KUBECTL} get secret binder-secret -o yaml > {SECRET}"
-    edit = f"python3 - '{edits}' <<'PY'\n{SETTINGS}\nPY"
-    return f"{save}\n{edit}\n{RESTART}", f"{KUBECTL} replace --force -f {SECRET} && {RESTART}"
+def settings(edits: str, secret: str = "binder-secret", whose: str = "binder") -> tuple[str, str]:
+    """Commands that edit BinderHub's own settings, or the hub's, and restart it, and that put them back."""
+    save = f"{KUBECTL} get secret {secret} -o yaml > {SECRET}"
+    edit = f"python3 - '{edits}' {secret} <<'PY'\n{SETTINGS}\nPY"
+    restart = f"{KUBECTL} rollout restart deploy/{whose} && {KUBECTL} rollout status deploy/{whose} --timeout=90s"
+    return f"{save}\n{edit}\n{restart}", f"{KUBECTL} replace --force -f {SECRET} && {restart}"
 
 
 def scaled(name: str, replicas: int) -> str:
@@ -124,12 +124,21 @@ class Harm:
     fails: dict[str, str]
     only: str = "registry,isolation,binder"
     deep: bool = False
+    repository: str = "minimal"
 
 
-def harm(name: str, commands: tuple[str, str], only: str = "", *, deep: bool = False, **fails: str) -> Harm:
-    """``fails``: ids with ``__`` for the dot and ``_`` for a dash."""
+def harm(
+    name: str,
+    commands: tuple[str, str],
+    only: str = "",
+    *,
+    deep: bool = False,
+    repository: str = "minimal",
+    **fails: str,
+) -> Harm:
+    """``fails``: ids with ``__`` for the dot and ``_`` for a dash. ``repository``: the world's, or one of its own."""
     ids = {id.replace("__", ".").replace("_", "-"): word for id, word in fails.items()}
-    return Harm(name, *commands, ids, only or "registry,isolation,binder", deep)
+    return Harm(name, *commands, ids, only or "registry,isolation,binder", deep, repository)
 
 
 def together(harms: Sequence[Harm]) -> Harm:

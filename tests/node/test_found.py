@@ -155,6 +155,29 @@ def test_the_smoke_checks_are_green_by_a_login_with_sudo(found: Home) -> None:
     assert next(entry["outcome"] for entry in checks if entry["id"] == "machine.data-disk") == "ok"
 
 
+def test_another_volume_in_the_place_of_its_own_is_seen(found: Home, machine: FoundMachine) -> None:
+    """With all its folders on it, and the bind mounts from there: as after a mistake with volumes and a reboot."""
+    machine.new_disk("other", 40 * GB)
+    machine.plug("other")
+    subprocess.run(["mkfs.xfs", "-q", machine.disks["other"]], check=True)
+    folders = "rancher kubelet buildkit hub minio"
+    machine.inside(
+        f"systemctl stop k3s buildkit && mount {machine.disks['other']} /srv/node && "
+        f"cd /srv/node && mkdir {folders} && mount --bind rancher /var/lib/rancher && "
+        "mount --bind kubelet /var/lib/kubelet"
+    )
+    try:
+        checks = json.loads(found.run("smoke", "-o", "json", "--only", "machine.data-disk").out)["checks"]
+    finally:
+        machine.inside("umount /var/lib/kubelet /var/lib/rancher /srv/node && systemctl start k3s buildkit")
+    assert {entry["id"]: entry["outcome"] for entry in checks} == {
+        "machine.ssh": "ok",
+        "machine.mounts": "ok",
+        "machine.data-disk": "failed",
+    }
+    assert machine.disks["other"] in checks[-1]["reason"]
+
+
 @pytest.mark.usefixtures("found")
 def test_what_the_node_keeps_is_on_its_disk(machine: FoundMachine) -> None:
     used = int(machine.inside("df --output=used -B1 /srv/node | tail -1"))

@@ -24,7 +24,7 @@ from binder_node.storage.endpoint import admin, client
 from binder_node.storage.policy import POLICY_NAME, scoped
 from binder_node.storage.stage import StorageStage
 from tests.node.harness import PINS, Home, Ran
-from tests.node.smoke_faults import LOUD, QUIET, SCHEDULER, Fault, together
+from tests.node.smoke_faults import LOUD, OVERFULL, QUIET, SCHEDULER, Fault, together
 
 pytestmark = pytest.mark.node
 
@@ -108,7 +108,7 @@ def test_a_node_that_is_well_is_green_by_both_doors(home: Home) -> None:
 
 
 def test_many_small_failures_at_once_are_each_seen(home: Home) -> None:
-    """Nineteen things are wrong; `make soak` puts them in one by one."""
+    """Each thing in its place; `make soak` puts them in one by one."""
     every = together(QUIET)
     with injected(home, every):
         told = smoke(home)
@@ -140,6 +140,58 @@ def test_another_version_than_the_pinned_one(home: Home, tmp_path: Path) -> None
     told = smoke(home, "--pins", str(pins))
     told.only("k3s.version")
     assert "v1.35.4+k3s1, the pins say v1.35.5+k3s1" in told.failed["k3s.version"]
+
+
+@contextmanager
+def saying(home: Home, more: str) -> Iterator[None]:
+    """The inventory with ``more`` at its end, which no `up` has brought to the node."""
+    kept = home.inventory.read_text()
+    home.inventory.write_text(f"{kept}{more}\n")
+    try:
+        yield
+    finally:
+        home.inventory.write_text(kept)
+
+
+def test_more_pods_than_the_node_was_given_addresses_for(home: Home) -> None:
+    """A node keeps the network that it got when it was made."""
+    with saying(home, "kubernetes: {max_pods: 300}"):
+        told = smoke(home, "--only", "k3s.pods,k3s.pod-addresses")
+    told.only("k3s.pods", "k3s.pod-addresses")
+    assert "the node has 254 pod addresses" in told.failed["k3s.pod-addresses"]
+
+
+def by_names(home: Home, hosts: str) -> dict[str, Any]:
+    """The check of the public names, where this computer's names are those of ``hosts``."""
+    own = home.folder / "hosts"
+    own.write_text(hosts)
+    # In a mount namespace of its own: nobody else sees these names.
+    bound = f'mount --make-rprivate / && mount --bind {own} /etc/hosts && exec "$@"'
+    argv = ["unshare", "--mount", "sh", "-c", bound, "sh", *home.argv("smoke", "-o", "json")]
+    done = subprocess.run(
+        [*argv, "--only", "machine.public-names"], env=home.environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (0, 1), done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)["checks"][-1]
+    return found
+
+
+def test_public_names_that_lead_to_another_machine(home: Home) -> None:
+    binder, address = f"{home.name}.test", f"{home.network}.20"
+    right = by_names(home, f"{address} {binder} hub.{binder}\n")
+    assert (right["id"], right["outcome"]) == ("machine.public-names", "ok")
+    wrong = by_names(home, f"{address} hub.{binder}\n203.0.113.9 {binder}\n")
+    assert wrong["outcome"] == "failed"
+    assert wrong["reason"] == f"DNS: {binder} is 203.0.113.9; the machine is {address}"
+
+
+@pytest.mark.soak
+def test_a_cache_that_is_not_collected(home: Home) -> None:
+    """The collector looks a minute after a build: until then a large one is over a small limit."""
+    with saying(home, "buildkit: {cache: 100M}"), injected(home, OVERFULL):
+        told = smoke(home, "--only", "buildkit.cache")
+    told.only("buildkit.cache")
+    assert "over its limit of 0.1 GB" in told.failed["buildkit.cache"]
 
 
 def test_a_certificate_that_ends_soon(home: Home) -> None:

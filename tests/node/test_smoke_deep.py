@@ -11,6 +11,7 @@ import pytest
 from binder_node.smoke.checks import catalogue, needed
 from tests.node.harness import Home
 from tests.node.smoke_harms import DEEP, HARMS, KUBECTL, LOUD, QUIET, Harm, together
+from tests.node.smoke_servers import OWN, SERVERS
 from tests.testbed.world.host import RUN
 
 pytestmark = pytest.mark.node
@@ -44,7 +45,9 @@ def repository(home: Home, name: str) -> tuple[str, ...]:
 
 def seen(home: Home, one: Harm) -> None:
     """Break the node, look, mend it: the harm's checks failed, and of the others only those that need them."""
-    deep = ("--deep", *repository(home, "minimal")) if one.deep else ()
+    if one.repository in OWN:
+        home.new_repository(one.repository, OWN[one.repository])
+    deep = ("--deep", *repository(home, one.repository)) if one.deep else ()
     on_node(home, one.break_it)
     try:
         found = smoke(home, "--only", one.only, *deep)
@@ -78,6 +81,12 @@ def test_every_other_failure_is_seen_alone(home: Home, one: Harm) -> None:
 
 @pytest.mark.parametrize("one", DEEP, ids=lambda one: one.name)
 def test_a_failure_that_only_a_try_shows(home: Home, one: Harm) -> None:
+    seen(home, one)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("one", SERVERS, ids=lambda one: one.name)
+def test_a_failure_of_what_runs_in_a_server(home: Home, one: Harm) -> None:
     seen(home, one)
 
 
