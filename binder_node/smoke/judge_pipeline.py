@@ -90,7 +90,7 @@ def rights(output: str) -> Iterator[Trouble]:
 def _last(launch: Launched) -> str:
     """How far it came, and what it said last."""
     said = [line.strip() for line in (launch.message or launch.log).splitlines() if line.strip()]
-    phase = launch.phases[-2] if len(launch.phases) > 1 else "the request"
+    phase = next((phase for phase in reversed(launch.phases) if phase != "failed"), "the request")
     return f"after {phase}: {said[-1][:300] if said else 'no word'}"
 
 

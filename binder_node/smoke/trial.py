@@ -61,9 +61,20 @@ class Trial:
         self.branch = push_branch(self.push_to, program([*self.targets(spared=()), self.world()]))
 
     def build(self) -> Launched:
-        """The first launch of the branch. Raises StepError, DeadlineError: BinderHub's answer is none."""
+        """The first launch of the branch. What breaks off once the image is built is the launch's failure, and in its
+        message.
+
+        Raises:
+            StepError, DeadlineError: BinderHub's answer is none, or comes to no end before there is an image.
+        """
         self.first = Launched(self.repository)
-        return self._launch(self.first, BUILD_SECONDS)
+        try:
+            return self._launch(self.first, BUILD_SECONDS)
+        except StepError as error:
+            if "built" not in self.first.phases:
+                raise
+            self.first.message = f"{error.step}: {error.reason}"
+            return self.first
 
     def relaunch(self) -> Launched:
         """The same again. Raises StepError, DeadlineError: BinderHub's answer is none."""

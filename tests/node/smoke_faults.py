@@ -255,6 +255,25 @@ LOUD: tuple[tuple[Fault, ...], ...] = (
 )
 
 
+def unready() -> Fault:
+    """The kubelet says otherwise every ten seconds, as of DiskPressure above."""
+    condition = PRESSURE.replace("DiskPressure", "Ready").replace('"True"', '"False"')
+    inject = PRESSED.replace(PRESSURE, condition)
+    return fault("k3s.ready", inject, f"systemctl stop press; rm /root/pressure; {SETTLED} && {NO_TAINT}")
+
+
+KUBECONFIG = "/etc/rancher/k3s/k3s.yaml"
+# Each of these takes everything with it that there is above it: one by one, in `make soak`.
+FATAL: tuple[Fault, ...] = (
+    fault("k3s.unit", "systemctl stop k3s", f"systemctl start k3s && {until(f'{K} get --raw /readyz')} && {SETTLED}"),
+    fault("k3s.api", f"mv {KUBECONFIG} /root/k3s.yaml", f"mv /root/k3s.yaml {KUBECONFIG}"),
+    unready(),
+    # They are there, and say nothing.
+    fault("buildkit.worker", "systemctl kill -s STOP buildkit", "systemctl kill -s CONT buildkit"),
+    fault("storage.answers", "systemctl kill -s STOP minio", f"systemctl kill -s CONT minio && {MINIO_UP}"),
+)
+
+
 def together(faults: Iterable[Fault]) -> Fault:
     """Several at once, put back one after the other even where one does not go back."""
     every = list(faults)

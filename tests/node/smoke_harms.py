@@ -248,6 +248,24 @@ HARMS = [
         binder__registry="cannot ask the registry",
     ),
     harm(
+        "BinderHub looks for JupyterHub elsewhere",
+        settings("s#( +)hub_url: .*#&\\n\\1hub_url_local: http://hub.invalid/#"),
+        only="binder",
+        binder__hub="cannot reach JupyterHub",
+    ),
+    harm(
+        "something else answers in the place of BinderHub's health",
+        (
+            f"{KUBECTL} apply -f - <<YAML\n"
+            "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: more}, spec: {rules: [{host: "
+            "$(hostname).test, http: {paths: [{path: /health, pathType: Prefix, backend: {service: {name: hub, port: "
+            "{number: 8081}}}}]}}]}}\nYAML\nsleep 3",
+            f"{KUBECTL} delete ingress more && sleep 3",
+        ),
+        only="binder",
+        binder__health="ask BinderHub for /health: HTTP 404",
+    ),
+    harm(
         "another build image than the values'",
         settings("s#build_image: .*#build_image: example.org/other:1#"),
         only="binder",
@@ -299,6 +317,13 @@ DEEP = [
         only="registry",
         deep=True,
         registry__pull="cannot be pulled: HTTP 404",
+    ),
+    harm(
+        "containerd may look for images and not fetch them",
+        kept(CERTS, """sed -i 's/capabilities = .*/capabilities = ["resolve"]/'""", "true"),
+        only="registry",
+        deep=True,
+        registry__containerd_pull="containerd did not pull",
     ),
     harm(
         "a folder where the builder's socket should be",

@@ -18,6 +18,11 @@ exec "$@" --ServerApp.disable_check_xsrf=True
 """
 # Repositories that the world has not: files by name. Each is the testbed's base image with something of its own.
 OWN = {
+    "deaf": {"Dockerfile": f'FROM {recipes.BASE_IMAGE}\nENTRYPOINT ["/bin/sh", "-c", "sleep 900"]\n'},
+    "again": {
+        "Dockerfile": f"FROM {recipes.BASE_IMAGE}\n"
+        'ENTRYPOINT ["/bin/sh", "-c", "while :; do \\"$0\\" \\"$@\\"; done"]\n'
+    },
     "mute": {
         "Dockerfile": f"FROM {recipes.BASE_IMAGE}\n"
         "COPY --chown=1000:100 mute.py /home/jovyan/.ipython/profile_default/startup/mute.py\n",
@@ -28,6 +33,29 @@ OWN = {
         "open.sh": OPEN,
     },
 }
+UNTAG = "/root/untag.py"
+# On the node: takes the tag off each image that was on the node and is not any more.
+UNTAGGING = f"""
+import base64, json, os, subprocess, time, urllib.request
+with open("{UNTAG}.pid", "w") as own:
+    own.write(str(os.getpid()))
+get = ["k3s", "kubectl", "-n", "binder", "get", "secret", "binder-build-docker-config", "-o", "json"]
+config = json.loads(base64.b64decode(json.loads(subprocess.check_output(get))["data"]["config.json"]))
+login = {{"Authorization": "Basic " + next(iter(config["auths"].values()))["auth"]}}
+def images():
+    found = json.loads(subprocess.check_output(["k3s", "crictl", "images", "-o", "json"]))["images"]
+    return {{tag for one in found for tag in one["repoTags"] or () if "minimal" in tag}}
+seen = images()
+while True:
+    now = images()
+    for name in seen - now:
+        where, _, tag = name.partition("/")[2].rpartition(":")
+        url = f"http://127.0.0.1:5000/v2/{{where}}/manifests/{{tag}}"
+        with urllib.request.urlopen(urllib.request.Request(url, headers=login, method="DELETE")) as answer:
+            print(name, answer.status, flush=True)
+    seen = now
+    time.sleep(0.2)
+"""
 STAY = "/root/stay.py"
 # On the node: the second server's pod is held by a finalizer for longer than anybody waits for its end.
 STAYING = f"""
@@ -48,6 +76,32 @@ time.sleep(130)
 hold(seen[-1], None)
 """
 SERVERS = [
+    harm(
+        "the repository's image starts something that serves nobody",
+        ("true", "true"),
+        only="pipeline.launch",
+        deep=True,
+        repository="deaf",
+        pipeline__launch="the image was built, its server did not come up",
+    ),
+    harm(
+        "the repository's image starts its server again whenever it ends",
+        ("true", "true"),
+        only="pipeline.pulled",
+        deep=True,
+        repository="again",
+        pipeline__pulled="waited 30 s for the server to stop",
+    ),
+    harm(
+        "an image loses its tag when the node loses it",
+        (
+            f"cat > {UNTAG} <<'PY'\n{UNTAGGING}\nPY\nsetsid python3 {UNTAG} > {UNTAG}.log 2>&1 < /dev/null &\nsleep 1",
+            f"kill $(cat {UNTAG}.pid); cat {UNTAG}.log",
+        ),
+        only="pipeline.relaunch",
+        deep=True,
+        pipeline__relaunch="it builds anew",
+    ),
     harm(
         "the repository's image swallows what is printed",
         ("true", "true"),

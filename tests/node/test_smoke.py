@@ -24,7 +24,7 @@ from binder_node.storage.endpoint import admin, client
 from binder_node.storage.policy import POLICY_NAME, scoped
 from binder_node.storage.stage import StorageStage
 from tests.node.harness import PINS, Home, Ran
-from tests.node.smoke_faults import LOUD, OVERFULL, QUIET, SCHEDULER, Fault, together
+from tests.node.smoke_faults import FATAL, LOUD, OVERFULL, QUIET, SCHEDULER, Fault, together
 
 pytestmark = pytest.mark.node
 
@@ -126,7 +126,7 @@ def test_failures_of_what_others_stand_on(home: Home, faults: tuple[Fault, ...])
 
 @pytest.mark.soak
 @pytest.mark.parametrize(
-    "fault", [*QUIET, *(fault for faults in LOUD for fault in faults)], ids=lambda fault: fault.name
+    "fault", [*QUIET, *(fault for faults in LOUD for fault in faults), *FATAL], ids=lambda fault: fault.name
 )
 def test_a_failure_is_seen_by_its_own_check_alone(home: Home, fault: Fault) -> None:
     with injected(home, fault):
@@ -316,6 +316,19 @@ def test_failures_of_the_bucket(
     with harm(as_root):
         told = smoke(home, *words)
     told.only(check)
+
+
+def test_a_bucket_that_is_not_there(home: Home, as_root: Bucket) -> None:
+    """The key has to open it, or that is all that S3 says."""
+    kept = home.inventory.read_text()
+    with wide_key(as_root):
+        home.inventory.write_text(kept.replace("storage: {kind: node}", "storage: {kind: node, bucket: elsewhere}"))
+        try:
+            told = smoke(home, "--only", "storage.bucket")
+        finally:
+            home.inventory.write_text(kept)
+    told.only("storage.bucket")
+    assert told.failed["storage.bucket"] == "bucket elsewhere is not there"
 
 
 def test_what_the_deep_checks_wrote_is_gone(home: Home, as_root: Bucket) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from binder_node.binder.launch import Launched
 from binder_node.binder.stream import BuildEvent
-from binder_node.errors import StepError
+from binder_node.errors import DeadlineError, StepError
 from binder_node.smoke import branch, judge_pipeline, reach
 from binder_node.smoke.checks import RESERVED
 from binder_node.smoke.trial import Trial, user
@@ -286,6 +286,28 @@ def test_everything_is_taken_away_even_when_one_thing_cannot_be(monkeypatch: pyt
         "image registry.test:5000/binder/x:1",
         "branch binder-node-smoke-1-a",
     ]
+
+
+@pytest.mark.parametrize(("phases", "told"), [(["waiting", "building"], False), (["building", "built"], True)])
+def test_a_launch_that_breaks_off_is_the_builds_failure_until_there_is_an_image(
+    monkeypatch: pytest.MonkeyPatch, phases: list[str], told: bool
+) -> None:
+    def breaks_off(_: object, __: str, result: Launched, **___: object) -> None:
+        result.phases += phases
+        raise DeadlineError("bids-1.test", "the end of it (launch git/x)", 600)
+
+    monkeypatch.setattr("binder_node.smoke.trial.follow", breaks_off)
+    node: Any = SimpleNamespace(spec=SPEC)
+    made = Trial(node, node, ADDRESS, node, Node().kubectl, node, "http://198.18.0.10/x.git", "/srv/x.git")
+    made.branch = branch.Branch("/srv/x.git", "binder-node-smoke-1-a", "c0ffee")
+    if not told:
+        with pytest.raises(DeadlineError):
+            made.build()
+        return
+    assert judge_pipeline.built(made.build(), SPEC) is None
+    trouble = judge_pipeline.launched(made.build(), SPEC)
+    assert trouble is not None
+    assert "its server did not come up: after built: waited 600 s for the end of it" in trouble.reason
 
 
 def test_a_trial_that_made_nothing_takes_nothing_away() -> None:
