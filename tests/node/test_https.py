@@ -132,6 +132,27 @@ def test_http_is_sent_to_https(sigma: Sigma) -> None:
         assert done.stdout == f"301 https://{name}/health"
 
 
+def outcomes(sigma: Sigma, only: str) -> dict[str, tuple[str, str]]:
+    """Outcome and reason of some smoke checks by their ids."""
+    ran = sigma.home.run("smoke", "-o", "json", "--only", only)
+    assert ran.code in (0, 1), ran.shown
+    return {entry["id"]: (entry["outcome"], entry["reason"]) for entry in json.loads(ran.out)["checks"]}
+
+
+def test_the_smoke_checks_ask_by_https_and_trust_whom_the_world_trusts(sigma: Sigma) -> None:
+    well = outcomes(sigma, "binder")
+    assert {outcome for outcome, _ in well.values()} == {"ok"}, well
+    sigma.tls(f"{{mode: acme, email: ops@example.org, directory: '{sigma.pebble.directory}'}}")
+    try:
+        distrusted = outcomes(sigma, "binder.renewals,binder.versions")
+    finally:
+        sigma.tls(sigma.acme)
+    failed = {id: reason for id, (outcome, reason) in distrusted.items() if outcome == "failed"}
+    assert failed.keys() == {"binder.certificates"}
+    assert f"{BINDER}: nobody trusts its certificate" in failed["binder.certificates"]
+    assert distrusted["binder.renewals"][0] == distrusted["binder.versions"][0] == "blocked"
+
+
 def test_certificates_are_kept_when_k3s_and_traefik_start_anew(sigma: Sigma) -> None:
     before = sigma.shown()
     sigma.home.ssh("systemctl restart k3s", timeout=200)
