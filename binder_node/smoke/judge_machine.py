@@ -29,6 +29,8 @@ OPEN_FILES = 2**14
 # the kubelet's, containerd's metrics, ours.
 INNER_PORTS = (2379, 2380, 6443, 6444, 8472, 10248, 10249, 10250, 10255, 10256, 10257, 10259, 1338, MINIO_PORT,
                PUSH_PORT, PULL_PORT)  # fmt: skip
+# Loads what our sysctls and our firewall stand on (host/kernel.py).
+MODULES_UNIT = "systemd-modules-load.service"
 
 
 # --- size ----------------------------------------------------------------------------------------------------------
@@ -161,6 +163,12 @@ def boot(units: Collection[str], states: Mapping[str, str]) -> Trouble | None:
     wrong = sorted(f"{unit} is {states[unit]}" for unit in units if states.get(unit) in ("disabled", "masked"))
     lost = [f"{unit} is not there" for unit in missing] + wrong
     return Trouble(f"a reboot would not bring everything back: {', '.join(lost)}", AGAIN) if lost else None
+
+
+def with_checks(units: Iterable[str], container: bool) -> set[str]:
+    """Those of the manifest's units that have checks of their own. The system's, which `up` restarts, have none; a
+    container's modules are its host's."""
+    return {unit for unit in units if not unit.startswith("systemd-") or (container and unit == MODULES_UNIT)}
 
 
 def failed_units(text: str, ours: Collection[str]) -> Trouble | None:

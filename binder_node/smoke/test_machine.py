@@ -120,8 +120,9 @@ def test_boot(host: Any) -> None:
 
 @check("machine.failed", "no unit of the machine's own has failed", needs=SSH, guide=13)
 def test_failed(host: Any) -> None:
-    ours = json.loads(host.check_output(f"cat {MANIFEST}"))["units"]
-    expect(judge.failed_units(host.check_output("systemctl list-units --state=failed --plain --no-legend"), ours))
+    units = json.loads(host.check_output(f"cat {MANIFEST}"))["units"]
+    failed = host.check_output("systemctl list-units --state=failed --plain --no-legend")
+    expect(judge.failed_units(failed, judge.with_checks(units, in_container(host))))
 
 
 # --- filesystems ---------------------------------------------------------------------------------------------------

@@ -127,6 +127,14 @@ def test_failed_units() -> None:
     assert judge.failed_units(text, ["k3s.service", "prune.service"]) is None
 
 
+def test_a_module_that_cannot_be_loaded_shows_in_its_unit() -> None:
+    """Its sysctls are not there then, and are left alone."""
+    units = ["k3s.service", judge.MODULES_UNIT, "systemd-sysctl.service"]
+    text = f"{judge.MODULES_UNIT} loaded failed failed Load Kernel Modules\n"
+    assert reason(judge.failed_units(text, judge.with_checks(units, False))) == f"failed: {judge.MODULES_UNIT}"
+    assert judge.failed_units(text, judge.with_checks(units, True)) is None
+
+
 # --- sizes and filesystems -----------------------------------------------------------------------------------------
 
 
