@@ -27,6 +27,14 @@ SILENCE_SECONDS = 90.0
 BUILD_SECONDS = 3600 + 3 * 600.0
 
 
+class AnswerError(StepError):
+    """An answer that is none of those that were wanted; ``status`` is HTTP's."""
+
+    def __init__(self, host: str, step: str, answer: httpx.Response, remedy: str = "") -> None:
+        self.status = answer.status_code
+        super().__init__(host, step, told(answer), remedy)
+
+
 class _At(httpx.BaseTransport):
     """Connects to one address whatever the name: the name still is in ``Host``, SNI and the certificate's check."""
 
@@ -61,6 +69,7 @@ class Binder:
         self.base_url, self.connect_to = base_url.rstrip("/"), connect_to or None
         self.name = urlsplit(base_url).hostname or base_url
         self.patience, self.trust = patience, trust
+        self._breakable: set[socket.socket] = set()
         below = httpx.HTTPTransport(verify=trust or True)
         self.http = httpx.Client(
             transport=_At(self.connect_to, below) if self.connect_to else below,
@@ -92,7 +101,7 @@ class Binder:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise StepError(self.name, f"ask BinderHub for {path}", told(answer), "is it up? see `binder-node status`")
+            raise AnswerError(self.name, f"ask BinderHub for {path}", answer, "is it up? see `binder-node status`")
         return found
 
     def request(self, method: str, url: str, what: str, **more: Any) -> httpx.Response:
@@ -139,10 +148,11 @@ class Binder:
         with (
             self.failures(what, silence),
             self.http.stream("GET", url, headers=headers, timeout=timeout) as answer,
+            self.breakable(_socket(answer)),
         ):
             if answer.status_code != 200 or not answer.headers.get("content-type", "").startswith(ACCEPT):
                 answer.read()
-                raise StepError(self.name, what, told(answer), "is this BinderHub's address?")
+                raise AnswerError(self.name, what, answer, "is this BinderHub's address?")
             try:
                 for event in events(self._until(answer, deadline, what, seconds)):
                     last = event.phase
@@ -155,11 +165,47 @@ class Binder:
             self.name, what, f"the stream broke off after {last or 'no event'}", "was BinderHub restarted? launch again"
         )
 
+    def member(self, path: str) -> str:
+        """The URL of the member that a redirector sends a build of ``path`` to.
+
+        Raises:
+            StepError, DeadlineError: nobody answers, or it is no redirector (an AnswerError).
+        """
+        what = "ask the redirector for a member"
+        url = f"{self.base_url}/build/{path}"
+        with self.failures(what), self.http.stream("GET", url, headers={"Accept": ACCEPT}) as answer:
+            place = answer.headers.get("location", "")
+            base, found, _ = place.partition("/build/")
+            if not answer.is_redirect or not found or not base.startswith("http"):
+                if answer.status_code != 200:
+                    answer.read()
+                raise AnswerError(self.name, what, answer, "is this a redirector's address?")
+            return str(base)
+
     def _until(self, answer: httpx.Response, deadline: float, what: str, seconds: float) -> Iterator[bytes]:
         for chunk in answer.iter_bytes():
             if time.monotonic() > deadline:
                 raise DeadlineError(self.name, f"the end of it ({what})", seconds)
             yield chunk
+
+    @contextlib.contextmanager
+    def breakable(self, connection: socket.socket | None) -> Iterator[None]:
+        """Let :meth:`hang_up` break ``connection`` within the block."""
+        if connection is None:
+            yield
+            return
+        self._breakable.add(connection)
+        try:
+            yield
+        finally:
+            self._breakable.discard(connection)
+
+    def hang_up(self) -> None:
+        """Break what is listened to now, from another thread: whoever listens gets a StepError at once."""
+        for connection in tuple(self._breakable):
+            with contextlib.suppress(OSError):
+                # Not the TLS socket's own shutdown, which would take its state away from under the listener.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def connect(self, url: str) -> socket.socket | None:
         """A connected socket for ``url`` where an address takes the place of DNS; None where DNS does."""
@@ -173,7 +219,13 @@ class Binder:
             raise StepError(self.name, f"connect to {self.connect_to}", error.strerror or str(error)) from None
 
 
+def _socket(answer: httpx.Response) -> socket.socket | None:
+    stream = answer.extensions.get("network_stream")
+    found = stream.get_extra_info("socket") if stream is not None else None
+    return found if isinstance(found, socket.socket) else None
+
+
 def told(answer: httpx.Response) -> str:
     """An answer that is not what was wanted, in a line."""
-    said = " ".join(answer.text.split())[:200]
+    said = " ".join(answer.text.split())[:200] if answer.is_closed or answer.is_stream_consumed else ""
     return f"HTTP {answer.status_code} {answer.reason_phrase}" + (f": {said}" if said else "")

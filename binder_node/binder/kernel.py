@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from binder_node.binder.client import Binder, told
+from binder_node.binder.client import AnswerError, Binder
 from binder_node.errors import DeadlineError, StepError
 
 if TYPE_CHECKING:
@@ -64,6 +64,43 @@ class _Run:
         return self.replied and self.idle
 
 
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel of a launched server, its channels open."""
+
+    binder: Binder
+    channels: ClientConnection
+
+    def run(self, code: str, *, seconds: float = RUN_SECONDS) -> Ran:
+        """Run ``code``, one cell.
+
+        Raises:
+            StepError: the kernel died, or the server went away.
+            DeadlineError: it was not done within ``seconds``.
+        """
+        from websockets.exceptions import ConnectionClosed
+
+        request = _request(code)
+        run = _Run(request["header"]["msg_id"])
+        with contextlib.suppress(ConnectionClosed):  # told below
+            self.channels.send(json.dumps(request))
+            for message in _messages(self.binder, self.channels, time.monotonic() + seconds, seconds):
+                if run.take(message):
+                    return run.ran
+        raise StepError(self.binder.name, "run the code", "the server closed the connection", "was the server culled?")
+
+
+@contextlib.contextmanager
+def open_kernel(binder: Binder, url: str, token: str) -> Iterator[Kernel]:
+    """A new kernel of the server at ``url`` (from ``ready``) for the block; it is gone afterwards.
+
+    Raises:
+        StepError, DeadlineError: the server does not answer, or has no kernel for us.
+    """
+    with _kernel(binder, url, token) as kernel, _channels(binder, url, token, kernel) as channels:
+        yield Kernel(binder, channels)
+
+
 def run_code(binder: Binder, url: str, token: str, code: str, *, seconds: float = RUN_SECONDS) -> Ran:
     """Run ``code`` in a new kernel of the server at ``url`` (from ``ready``), which is gone afterwards.
 
@@ -71,15 +108,8 @@ def run_code(binder: Binder, url: str, token: str, code: str, *, seconds: float 
         StepError: the server or its kernel failed.
         DeadlineError: it was not done within ``seconds``.
     """
-    deadline = time.monotonic() + seconds
-    with _kernel(binder, url, token) as kernel, _channels(binder, url, token, kernel) as channels:
-        request = _request(code)
-        run = _Run(request["header"]["msg_id"])
-        channels.send(json.dumps(request))
-        for message in _messages(binder, channels, deadline, seconds):
-            if run.take(message):
-                return run.ran
-    raise StepError(binder.name, "run the code", "the server closed the connection", "was the server culled?")
+    with open_kernel(binder, url, token) as kernel:
+        return kernel.run(code, seconds=seconds)
 
 
 def shutdown(binder: Binder, url: str, token: str) -> None:
@@ -91,7 +121,7 @@ def shutdown(binder: Binder, url: str, token: str) -> None:
     answer = binder.request("POST", f"{url}api/shutdown", "stop the server", headers=_headers(token))
     # 404, 424, 503: the proxy's and the hub's words for a server that has gone.
     if not answer.is_success and answer.status_code not in (404, 424, 503):
-        raise StepError(binder.name, "stop the server", told(answer), "it is culled when idle")
+        raise AnswerError(binder.name, "stop the server", answer, "it is culled when idle")
 
 
 def _headers(token: str) -> dict[str, str]:
@@ -104,7 +134,7 @@ def _kernel(binder: Binder, url: str, token: str) -> Iterator[str]:
     headers = _headers(token)
     answer = binder.request("POST", f"{url}api/kernels", "start a kernel", headers=headers, json={})
     if answer.status_code != 201:
-        raise StepError(binder.name, "start a kernel", told(answer))
+        raise AnswerError(binder.name, "start a kernel", answer)
     kernel = str(answer.json()["id"])
     try:
         yield kernel
@@ -136,7 +166,7 @@ def _channels(binder: Binder, url: str, token: str, kernel: str) -> Iterator[Cli
         raise DeadlineError(binder.name, "the kernel's channels", 30) from None
     except (InvalidHandshake, OSError) as error:
         raise StepError(binder.name, "reach the kernel", str(error)) from None
-    with channels:
+    with channels, binder.breakable(channels.socket):
         yield channels
 
 
