@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
@@ -46,26 +46,34 @@ class Habits:
     closing: float = 0.0
 
 
+def ranked(paths: Sequence[str], skew: float = 1.0) -> dict[str, float]:
+    """How often each of ``paths`` is asked for: the n-th 1/n**``skew`` as often as the first (0: all alike).
+
+    >>> ranked(["a", "b"])
+    {'a': 1.0, 'b': 0.5}
+    """
+    return {path: 1 / rank**skew for rank, path in enumerate(paths, 1)}
+
+
 def poisson(
-    paths: Sequence[str],
+    popularity: Mapping[str, float],
     habits: Habits,
     *,
     rate: float,
     seconds: float,
     most: int | None = None,
-    skew: float = 1.0,
     seed: int = 0,
 ) -> list[Arrival]:
     """Arrivals at random, ``rate`` a second for ``seconds``, ``most`` in all, in order.
 
-    The n-th of ``paths`` is asked for as often as 1/n**``skew`` of the first (0: all alike).
+    ``popularity`` has the repositories, as ``/build/`` takes them, and how often each is asked for, by any measure.
     """
     draw = random.Random(seed)
-    popularity = list(accumulate(1 / rank**skew for rank in range(1, len(paths) + 1)))
+    paths, sums = list(popularity), list(accumulate(popularity.values()))
     found: list[Arrival] = []
     at = draw.expovariate(rate)
     while at < seconds and (most is None or len(found) < most):
-        path = paths[bisect_left(popularity, draw.random() * popularity[-1])]
+        path = paths[min(bisect_left(sums, draw.random() * sums[-1]), len(paths) - 1)]
         found.append(_user(at, path, habits, draw))
         at += draw.expovariate(rate)
     return found
@@ -107,3 +115,19 @@ def _user(at: float, path: str, habits: Habits, draw: random.Random) -> Arrival:
         cell += draw.expovariate(1 / habits.pause)
     leaving: Leaving = "closes" if draw.random() < habits.closing else "stops"
     return Arrival(at, path, stay, tuple(cells), leaving)
+
+
+def cells_of(text: str) -> tuple[str, ...]:
+    """The cells of a Python file: parted by lines that begin with ``# %%``, as editors and Jupytext have it.
+
+    >>> cells_of("# %% one\\na = 1\\n# %%\\nprint(a)\\n")
+    ('a = 1', 'print(a)')
+    """
+    cells: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if line.startswith("# %%"):
+            cells.append([])
+        else:
+            cells[-1].append(line)
+    found = ("\n".join(lines).strip("\n") for lines in cells)
+    return tuple(cell for cell in found if cell.strip())

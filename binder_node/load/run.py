@@ -45,10 +45,13 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """Visits in the order of their arrival. ``stopped`` is why no more came; ``seconds`` how long all of it took."""
+    """Visits in the order of their arrival. ``stopped`` is why no more came; ``arriving``: for how long users came,
+    ``seconds``: how long all of it took.
+    """
 
     visits: tuple[Visit, ...]
     stopped: Stopped
+    arriving: float
     seconds: float
 
 
@@ -65,15 +68,18 @@ def run(
     patience: Patience | None = None,
     heard: Callable[[Moment], None] = ignored,
     stop: threading.Event | None = None,
+    began: float | None = None,
 ) -> Played:
     """Play ``arrivals`` against ``targets``, one after the other in turn, and wait until everybody has gone.
 
     ``heard`` is told of every moment, from many threads, one at a time. ``stop``, set from another thread, ends it as
     the time limit does, and so does Ctrl-C; a second one cuts who is still there. Nothing is raised for either.
+    ``began``: the beginning (monotonic seconds), now without it.
     """
     # One context for all: making one takes longer than all else that a user computes.
     ready = [replace(target, trust=target.trust or public_trust()) for target in targets]
-    return _Run(arrivals, ready, limits, patience or Patience(), heard, stop or threading.Event()).play()
+    start = time.monotonic() if began is None else began
+    return _Run(arrivals, ready, limits, patience or Patience(), heard, stop or threading.Event(), start).play()
 
 
 @dataclass
@@ -84,10 +90,11 @@ class _Run:
     patience: Patience
     heard: Callable[[Moment], None]
     stop: threading.Event
-    began: float = field(default_factory=time.monotonic)
+    began: float
     leaving: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _left: threading.Condition = field(default_factory=threading.Condition)
+    _arrived: float = 0.0
     _there: dict[int, User] = field(default_factory=dict)
     _visits: dict[int, Visit] = field(default_factory=dict)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -95,12 +102,16 @@ class _Run:
     def play(self) -> Played:
         stopped: Stopped = "interrupted"
         with contextlib.suppress(KeyboardInterrupt):
-            stopped = self._wait(self._arrive())
+            try:
+                stopped = self._arrive()
+            finally:
+                self._arrived = self._now()
+            stopped = self._wait(stopped)
         with contextlib.suppress(KeyboardInterrupt):
             self._send_home()
         self._cut()
         visits = tuple(self._visits[number] for number in sorted(self._visits))
-        return Played(visits, stopped, round(self._now(), 3))
+        return Played(visits, stopped, round(min(self._arrived, self._now()), 3), round(self._now(), 3))
 
     def _now(self) -> float:
         return time.monotonic() - self.began

@@ -29,7 +29,8 @@ class Target:
 
     ``addresses`` says by host name where to connect in place of what DNS says; ``trust`` whose certificates are taken,
     the public authorities' without it. ``page``: whether users ask for the launch page first, as browsers do; its
-    token keeps BinderHub's limit of launches an hour and address from counting them.
+    token keeps BinderHub's limit of launches an hour and address from counting them. ``members``: the URLs that a
+    redirector may send users to; empty: any. Nobody goes elsewhere.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Target:
     trust: ssl.SSLContext | None = None
     redirector: bool = False
     page: bool = True
+    members: frozenset[str] = frozenset()
 
     def binder(self, url: str) -> Binder:
         """A client for the BinderHub at ``url``."""
@@ -153,7 +155,11 @@ class User:
     def _sent(self) -> str:
         self._stage = "redirector"
         with self.target.binder(self.target.url) as binder:
-            return binder.member(self.arrival.path)
+            base = binder.member(self.arrival.path)
+        if self.target.members and base not in self.target.members:
+            cause, message = "a foreign member", f"the redirector sent this user to {base}: not followed"
+            raise _EndError(Ended(outcome="failed", stage="redirector", cause=cause, message=message))
+        return base
 
     def _launch(self, binder: Binder, token: str) -> None:
         self._stage = "build"

@@ -17,7 +17,7 @@ from binder_node.errors import InputError
 from binder_node.federation import scenario
 from binder_node.federation.config import CHART, Federation, member_at
 from binder_node.federation.demand import Arrival, recorded, synthetic
-from binder_node.federation.plot import svg, ticks
+from binder_node.federation.plot import svg
 from binder_node.federation.simulate import Capacity, Change, Load, Scenario, Tally, simulate
 
 HOUR = 3600.0
@@ -214,12 +214,6 @@ def test_what_the_redirector_would_not_start_with_is_refused() -> None:
         scenario.added(["bids=20"], THREE)
     with pytest.raises(InputError, match="say its quota"):
         scenario.drained(scenario.span("bids@1h-2h", THREE, "--drain"), None)
-
-
-def test_ticks_are_round_numbers_that_cover_all() -> None:
-    assert ticks(130) == [0, 50, 100, 150]
-    assert ticks(0.07)[-1] == pytest.approx(0.08)
-    assert all(ticks(most)[-1] >= most * 0.999 for most in (1, 3, 9, 99, 1234, 0.4))
 
 
 def test_the_picture_shows_each_member_its_quota_and_what_was_lost() -> None:

@@ -1,0 +1,1 @@
+"""Programs that run on a node; see docs/architecture.md."""
