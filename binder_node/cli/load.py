@@ -35,7 +35,7 @@ def load(
         list[str] | None,
         typer.Argument(
             metavar="[NODE]...",
-            help="A node of yours. With --redirector: all that are behind it.",
+            help="A node of yours; with --redirector all behind it, with --by-name all of one name.",
             autocompletion=complete_node,
             show_default=False,
         ),
@@ -44,6 +44,10 @@ def load(
         str,
         typer.Option(metavar="URL", help="Users come to this redirector of yours, not to a node.", show_default=False),
     ] = "",
+    by_name: Annotated[
+        bool,
+        typer.Option("--by-name", help="Go where DNS leads, which has to be NODE; else to its machine's own address."),
+    ] = False,
     repo: Annotated[
         list[str] | None,
         _option(
@@ -153,7 +157,7 @@ def load(
             at_once=at_once,
             grace=grace,
         )
-        result = _played(nodes or [], redirector, wishes, output)
+        result = _played(nodes or [], redirector, by_name, wishes, output)
         failing = _tell(result, report, output)
         if result.stopped == "interrupted":
             raise typer.Exit(INTERRUPTED)
@@ -161,7 +165,7 @@ def load(
             raise typer.Exit(1)
 
 
-def _played(names: list[str], redirector: str, wishes: Wishes, output: Output) -> Result:
+def _played(names: list[str], redirector: str, by_name: bool, wishes: Wishes, output: Output) -> Result:
     """The load, shown while it runs. Raises InputError, StepError."""
     from binder_node.cli.load_table import showing
     from binder_node.errors import InputError, Problem
@@ -171,10 +175,13 @@ def _played(names: list[str], redirector: str, wishes: Wishes, output: Output) -
     plan = drawn(wishes)
     if not names:
         raise InputError(Problem("", 0, "NODE", "no node is named", "name one of yours, or all behind --redirector"))
-    if len(names) > 1 and not redirector:
+    if len(names) > 1 and not (redirector or by_name):
         raise InputError(Problem("", 0, "NODE", "more than one node", "say the --redirector that they are behind"))
     nodes = [loading.own(opened.open_spec(name, None)) for name in names]
-    target = loading.federation_target(redirector, nodes) if redirector else loading.node_target(nodes[0])
+    if redirector:
+        target = loading.federation_target(redirector, nodes)
+    else:
+        target = loading.named_target(nodes) if by_name else loading.node_target(nodes[0])
     asked = loading.Asked(plan.limits, plan.patience, wishes.plain)
     with showing(output is Output.text, target.name, len(plan.arrivals), plan.limits.seconds) as screen:
         return loading.play(target, nodes, plan.arrivals, asked, heard=screen.heard, sampled=screen.sampled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -76,8 +77,34 @@ def node_target(node: Own) -> Target:
     return Target(node.spec.name, node.url, dict.fromkeys(names, node.address), trust(node.spec))
 
 
+def named_target(nodes: Sequence[Own]) -> Target:
+    """The BinderHub of ``nodes``, generations of one name, wherever DNS leads at each request.
+
+    Raises:
+        InputError: they have several names, or their name does not lead to one of them.
+    """
+    urls = sorted({node.url for node in nodes})
+    if len(urls) > 1:
+        wrong, right = f"{' and '.join(urls)} are not one name", "say the --redirector that they are behind"
+        raise InputError(Problem("", 0, "NODE", wrong, right))
+    host, ours = nodes[0].spec.names.binder, {node.address for node in nodes}
+    found = _addresses(host)
+    if not found or not found <= ours:
+        wrong = f"{host} leads to {', '.join(sorted(found)) or 'no address'}"
+        raise InputError(Problem("", 0, "--by-name", wrong, f"yours: {', '.join(sorted(ours))}"))
+    return Target(host, urls[0], trust=trust(nodes[0].spec))
+
+
+def _addresses(host: str) -> set[str]:
+    try:
+        return {str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except OSError:
+        return set()
+
+
 def federation_target(redirector: str, nodes: Sequence[Own]) -> Target:
-    """A federation by its redirector, all of whose members have to be ``nodes``; names are looked up by DNS.
+    """A federation by its redirector, all of whose members have to be ``nodes``. The redirector is where DNS says, the
+    members are at their machines' own addresses.
 
     Raises:
         InputError: it sends people to a member that is none of them.

@@ -77,7 +77,8 @@ def run(
     ``began``: the beginning (monotonic seconds), now without it.
     """
     # One context for all: making one takes longer than all else that a user computes.
-    ready = [replace(target, trust=target.trust or public_trust()) for target in targets]
+    public = public_trust()
+    ready = [replace(target, trust=target.trust or public) for target in targets]
     start = time.monotonic() if began is None else began
     return _Run(arrivals, ready, limits, patience or Patience(), heard, stop or threading.Event(), start).play()
 
@@ -95,23 +96,25 @@ class _Run:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _left: threading.Condition = field(default_factory=threading.Condition)
     _arrived: float = 0.0
+    _bug: Exception | None = None
     _there: dict[int, User] = field(default_factory=dict)
     _visits: dict[int, Visit] = field(default_factory=dict)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def play(self) -> Played:
-        stopped: Stopped = "interrupted"
-        with contextlib.suppress(KeyboardInterrupt):
-            try:
-                stopped = self._arrive()
-            finally:
-                self._arrived = self._now()
+        try:
+            stopped = self._arrive()
+            self._arrived = self._now()
             stopped = self._wait(stopped)
+        except KeyboardInterrupt:
+            stopped, self._arrived = "interrupted", self._arrived or self._now()
         with contextlib.suppress(KeyboardInterrupt):
             self._send_home()
         self._cut()
+        if self._bug is not None:
+            raise self._bug
         visits = tuple(self._visits[number] for number in sorted(self._visits))
-        return Played(visits, stopped, round(min(self._arrived, self._now()), 3), round(self._now(), 3))
+        return Played(visits, stopped, round(self._arrived, 3), round(self._now(), 3))
 
     def _now(self) -> float:
         return time.monotonic() - self.began
@@ -151,12 +154,17 @@ class _Run:
         thread.start()
 
     def _live(self, number: int, user: User) -> None:
-        visit = user()
-        with self._left:
+        try:
+            visit = user()
             self._visits.setdefault(number, visit)
-            self._there.pop(number, None)
-            self._left.notify_all()
-        self._tell(number, "left", visit)
+            self._tell(number, "left", visit)
+        except Exception as error:  # noqa: BLE001 - a bug, which would be seen by nobody in here: play() raises it
+            self._bug = self._bug or error
+            self.stop.set()
+        finally:
+            with self._left:
+                self._there.pop(number, None)
+                self._left.notify_all()
 
     def _hold(self, number: int, arrival: Arrival) -> None:
         visit = Visit(

@@ -47,8 +47,9 @@ class Target:
 
 
 def public_trust() -> ssl.SSLContext:
-    """The public authorities, as httpx has them."""
+    """The public authorities, as httpx has them. Imports what users need, so that the first of them is not the slowest."""
     import httpx
+    import websockets.sync.client  # noqa: F401 - imported by the first cell otherwise
 
     return httpx.create_ssl_context()
 

@@ -45,8 +45,9 @@ class Wishes:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """For the document: texts and numbers."""
+        """For the document: texts and numbers, by the options' names."""
         found = asdict(self)
+        found["for"] = found.pop("length")
         found["replay"] = [str(path) for path in self.replay]
         return {name: str(value) if isinstance(value, Path) else value for name, value in found.items()}
 
