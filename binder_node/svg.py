@@ -36,13 +36,14 @@ def text(x: float, y: float, words: str, anchor: str = "start", size: int = 12) 
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}">{escape(words)}</text>'
 
 
-def legend(colours: Mapping[str, str], y: float) -> Iterator[str]:
-    """A row of names with their colours, its top at ``y``."""
-    x = float(LEFT)
+def legend(colours: Mapping[str, str], y: float, *, right: bool = False) -> Iterator[str]:
+    """A row of names with their colours, its top at ``y``; from the left, or up to the ``right``."""
+    wide = {name: 32 + 7.2 * len(name) for name in colours}
+    x = WIDTH - RIGHT - sum(wide.values()) if right else float(LEFT)
     for name, colour in colours.items():
         yield f'<rect x="{x:.1f}" y="{y:g}" width="10" height="10" fill="{colour}"/>'
         yield text(x + 14, y + 9, name)
-        x += 32 + 7.2 * len(name)
+        x += wide[name]
 
 
 def ticks(most: float, about: int = 5) -> list[float]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from binder_node.load.live import seconds
 from binder_node.load.numbers import held
 from binder_node.load.result import Machine, Result, Sample
 from binder_node.load.visit import Visit
-from binder_node.svg import COLOURS, LEFT, NAME, RIGHT, WIDTH, Panel, legend, picture, text, ticks
+from binder_node.svg import COLOURS, LEFT, Panel, legend, picture, ticks
 
 CACHED, BUILT, DONE, REFUSED, FAILED, CUT = COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[6], COLOURS[5], COLOURS[7]
 KINDS = {"cached": CACHED, "built": BUILT}
 OUTCOMES = {"done": DONE, "refused": REFUSED, "failed": FAILED, "lost": "#000000", "cut": CUT, "held": "#cccccc"}
-# Bars of arrivals across the page.
-BARS = 60
+# Bars of arrivals across the page, at most, and how many seconds one may be.
+BARS = 90
+STEPS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
 GB = 1e9
+NODE_HEIGHT = 120
 
 
 def launches(result: Result) -> str:
@@ -67,14 +72,14 @@ def shares(named: Sequence[tuple[str, Result, str]]) -> str:
 def users(result: Result) -> str:
     """Who came and what became of them, and how many had a server."""
     length = _length(result)
-    every = length / BARS
-    counts = [dict.fromkeys(OUTCOMES, 0) for _ in range(BARS)]
+    every = next((step for step in STEPS if step * BARS >= length), STEPS[-1])
+    counts = [dict.fromkeys(OUTCOMES, 0) for _ in range(math.ceil(length / every))]
     for visit in result.visits:
-        counts[min(BARS - 1, int(visit.at / every))][visit.outcome] += 1
+        counts[min(len(counts) - 1, int(visit.at / every))][visit.outcome] += 1
     bars = Panel.of(40, 150, length, max(1, *(sum(count.values()) for count in counts)))
     there = {name: colour for name, colour in OUTCOMES.items() if any(count[name] for count in counts)}
-    parts = [*legend(there, 12), *bars.frame(f"users that came in {every:.3g} s, by what became of them")]
-    wide = max((WIDTH - LEFT - RIGHT) / BARS - 0.5, 0.5)
+    parts = [*legend(there, 12), *bars.frame(f"users that came in {seconds(every)}, by what became of them")]
+    wide = max(bars.x(every) - LEFT - 0.5, 0.5)
     for number, count in enumerate(counts):
         below = 0.0
         for name, colour in OUTCOMES.items():
@@ -86,48 +91,51 @@ def users(result: Result) -> str:
     return picture(panel.bottom + 30, parts, "Users that came, and servers at once")
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of a node's panel, and its value in a look; None where it was not seen."""
+
+    name: str
+    colour: str
+    value: Callable[[Sample], float | None]
+
+
 def machine(result: Result, seen: Machine) -> str:
     """A node over time: CPU, memory, disk, pods."""
+    pods = [one for one in seen.samples if one.users is not None]
+    most = max((one.users or 0) + (one.builds or 0) for one in pods) if pods else 0
+    # A quota far above what was there would press all lines to the ground.
+    quota = float(seen.quota) if seen.quota and seen.quota <= 2 * most else None
+    memory, disk = seen.memory / GB, seen.disk / GB
+    busy = _Line("busy", COLOURS[0], lambda one: 100 * one.cpu)
+    waiting = _Line("waiting for disk", COLOURS[5], lambda one: 100 * one.waiting)
+    panels: list[tuple[str, str, float, float | None, list[_Line]]] = [
+        ("CPU", "%", 100, None, [busy, waiting]),
+        ("memory in use (dashed: all)", " GB", memory, memory, [_Line("", COLOURS[0], lambda one: one.memory / GB)]),
+        ("disk in use (dashed: all)", " GB", disk, disk, [_Line("", COLOURS[0], lambda one: one.disk / GB)]),
+    ]
+    if pods:
+        users = _Line("users", COLOURS[0], lambda one: one.users)
+        starting = _Line("users that start", COLOURS[4], lambda one: one.starting)
+        builds = _Line("builds", COLOURS[1], lambda one: one.builds)
+        name = "pods (dashed: quota)" if quota else "pods"
+        panels.append((name, "", max(1, most, quota or 0), quota, [users, starting, builds]))
     length = max(_length(result), seen.samples[-1].at)
     parts: list[str] = []
     top = 10.0
-
-    def panel(name: str, most: float, unit: str, *lines: tuple[str, str, Callable[[Sample], float | None]]) -> Panel:
-        nonlocal top
-        found = Panel.of(top + NAME, 120, length, most)
-        parts.extend(found.frame(name, unit))
-        for number, (_, colour, value) in enumerate(lines):
-            points = [(one.at, value(one)) for one in seen.samples]
-            parts.append(found.line([(at, number) for at, number in points if number is not None], colour))
-            parts.append(text(WIDTH - RIGHT - 90 * (len(lines) - number), found.top + 12, lines[number][0], "start"))
-            parts.append(_mark(WIDTH - RIGHT - 90 * (len(lines) - number) - 14, found.top + 3, colour))
-        top = found.bottom + 24
-        return found
-
-    cpu = ("busy", COLOURS[0], lambda one: 100 * one.cpu)
-    wait = ("waiting for disk", COLOURS[5], lambda one: 100 * one.waiting)
-    panel("CPU", 100, "%", cpu, wait)
-    memory = panel(
-        "memory (dashed: all of it)", seen.memory / GB, " GB", ("in use", COLOURS[0], lambda one: one.memory / GB)
-    )
-    parts.append(memory.level(seen.memory / GB, COLOURS[7]))
-    disk = panel("disk (dashed: all of it)", seen.disk / GB, " GB", ("in use", COLOURS[0], lambda one: one.disk / GB))
-    parts.append(disk.level(seen.disk / GB, COLOURS[7]))
-    if any(one.users is not None for one in seen.samples):
-        most = max((one.users or 0) + (one.builds or 0) for one in seen.samples)
-        quota = seen.quota if seen.quota and seen.quota <= 2 * most else None
-        pods = panel(
-            "pods" + (" (dashed: quota)" if quota else ""),
-            max(1, most, quota or 0),
-            "",
-            ("users", COLOURS[0], lambda one: one.users),
-            ("of them starting", COLOURS[4], lambda one: one.starting),
-            ("builds", COLOURS[1], lambda one: one.builds),
-        )
-        if quota:
-            parts.append(pods.level(quota, COLOURS[7]))
-    return picture(top + 10, parts, f"CPU, memory, disk and pods of {seen.name}")
+    for name, unit, highest, level, lines in panels:
+        panel = Panel.of(top, NODE_HEIGHT, length, highest)
+        parts += [
+            *panel.frame(name, unit),
+            *legend({one.name: one.colour for one in lines if one.name}, top + 2, right=True),
+        ]
+        parts += [panel.line(_points(seen, one), one.colour) for one in lines]
+        if level is not None:
+            parts.append(panel.level(level, COLOURS[7]))
+        top = panel.bottom + 36
+    return picture(top, parts, f"CPU, memory, disk and pods of {seen.name}")
 
 
-def _mark(x: float, y: float, colour: str) -> str:
-    return f'<rect x="{x:.1f}" y="{y:.1f}" width="10" height="10" fill="{colour}"/>'
+def _points(seen: Machine, line: _Line) -> list[tuple[float, float]]:
+    values = ((one.at, line.value(one)) for one in seen.samples)
+    return [(at, value) for at, value in values if value is not None]

@@ -47,7 +47,7 @@ class Target:
 
 
 def public_trust() -> ssl.SSLContext:
-    """The public authorities, as httpx has them. Imports what users need, so that the first of them is not the slowest."""
+    """The public authorities, as httpx has them. Imports what users need: else the first of them would be slow."""
     import httpx
     import websockets.sync.client  # noqa: F401 - imported by the first cell otherwise
 

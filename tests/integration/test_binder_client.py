@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from binder_node.binder.client import Binder, BuildEvent
 from binder_node.errors import DeadlineError, StepError
 from tests.integration.binder_server import Played, events, played
+from tests.integration.certificates import certificate
 
 NAME = "bids.example.org"
 PATH = "gh/org/name/HEAD"
@@ -142,34 +142,9 @@ def test_a_caller_that_stops_listening_hangs_up(server: Played, binder: Binder) 
 # --- TLS ---------------------------------------------------------------------------------------------------------
 
 
-def _certificate(folder: Path, name: str) -> Path:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / f"{name}.pem"
-    plain = serialization.NoEncryption()
-    file.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    )
-    return file
-
-
 @pytest.mark.parametrize(("name", "good"), [(NAME, True), ("other.example.org", False)])
 def test_the_certificate_is_checked_against_the_name_not_the_address(tmp_path: Path, name: str, good: bool) -> None:
-    file = _certificate(tmp_path, name)
+    file = certificate(tmp_path, name)
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(file)
     with (

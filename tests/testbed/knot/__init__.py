@@ -18,7 +18,7 @@ import dns.query
 import dns.tsigkeyring
 import dns.update
 
-from tests.testbed.build.debian import run
+from tests.testbed.build.debian import libraries, unpacked
 
 OUT = Path(__file__).parents[3] / "build" / "testbed" / "knot"
 KEY, SECRET = "binder-node-test", base64.b64encode(b"a secret of tests, known to all.").decode()
@@ -30,27 +30,8 @@ def knotd() -> tuple[Path, Mapping[str, str]]:
     installed = shutil.which("knotd", path=f"/usr/sbin:{os.environ.get('PATH', '')}")
     if installed:
         return Path(installed), os.environ
-    binary = OUT / "usr/sbin/knotd"
-    if not binary.exists():
-        unpack(OUT)
-    libraries = ":".join(sorted({str(path.parent) for path in OUT.rglob("*.so.*")}))
-    return binary, {**os.environ, "LD_LIBRARY_PATH": libraries}
-
-
-def unpack(folder: Path) -> None:
-    """Fetch the server with what it needs and this machine lacks, and unpack it into ``folder``."""
-    fresh = folder.with_name(f"{folder.name}.{os.getpid()}")
-    downloads = fresh / "packages"
-    (downloads / "partial").mkdir(parents=True)
-    options = ["-o", "APT::Sandbox::User=root", "-o", f"Dir::Cache::archives={downloads}/"]
-    run(["apt-get", *options, "install", "-y", "-q", "--no-install-recommends", "--download-only", "knot"], fresh)
-    for package in sorted(downloads.glob("*.deb")):
-        run(["dpkg-deb", "-x", str(package), str(fresh)], fresh)
-    shutil.rmtree(downloads)
-    if folder.exists():
-        shutil.rmtree(fresh)
-    else:
-        fresh.rename(folder)
+    unpacked("knot", OUT)
+    return OUT / "usr/sbin/knotd", {**os.environ, "LD_LIBRARY_PATH": libraries(OUT)}
 
 
 CONFIG = """\
