@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from binder_node import __version__
+from binder_node import __version__, remote
 from binder_node.binder.client import AnswerError, Binder
 from binder_node.cluster.tls import trust
 from binder_node.errors import InputError, Problem
@@ -25,6 +25,8 @@ from binder_node.load.run import Limits, Moment, ignored, run
 from binder_node.load.user import Patience, Target
 from binder_node.node import Access
 from binder_node.spec.model import Spec
+
+LOGIN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,10 @@ def own(opened: Opened) -> Own:
     """The node behind ``opened``, proven to be ours: nobody else's machine is put under load by mistake.
 
     Raises:
-        StepError: it was never made from here, or its machine does not let us in.
+        StepError, DeadlineError: it was never made from here, or its machine does not let us in.
     """
     access, address = access_of(opened)
+    remote.run(access, "true", timeout=LOGIN_SECONDS)
     return Own(opened.spec, access, address)
 
 

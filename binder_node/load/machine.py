@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from binder_node import remote
 from binder_node.cluster.kube import sudo
-from binder_node.layout import K3S_KUBECONFIG, NAMESPACE
+from binder_node.layout import K3S_KUBECONFIG
 from binder_node.load.result import Machine, Sample
 from binder_node.node import Access
 
@@ -62,7 +62,7 @@ def watching(
     """Watch the node for the block. A watch that breaks off is told in the document; the load goes on without it."""
     watched = Watched(machine, began, told)
     program = (files("binder_node.load.on_node") / "watch.py").read_text(encoding="utf-8")
-    words = ["python3", "-u", "-c", program, f"{every:g}", state, str(K3S_KUBECONFIG), NAMESPACE]
+    words = ["python3", "-u", "-c", program, f"{every:g}", state, str(K3S_KUBECONFIG)]
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
             remote.ssh_argv(access, f"exec {sudo(access)}{shlex.join(words)}"),

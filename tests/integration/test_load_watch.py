@@ -55,7 +55,7 @@ def kubernetes(folder: Path) -> Iterator[tuple[Path, list[str]]]:
         to.reply(200, TABLE)
 
     with played(context) as api:
-        api.routes["GET /api/v1/namespaces/binder/pods"] = answers
+        api.routes["GET /api/v1/pods"] = answers
         chain, _, key = client.read_text().partition("-----BEGIN PRIVATE KEY-----")
         config = folder / "k3s.yaml"
         config.write_text(
@@ -75,7 +75,7 @@ def encoded(text: str) -> str:
 
 @contextmanager
 def program(folder: Path, config: Path) -> Iterator[subprocess.Popen[str]]:
-    argv = [sys.executable, "-u", watch.__file__, EVERY, str(folder), str(config), "binder"]
+    argv = [sys.executable, "-u", watch.__file__, EVERY, str(folder), str(config)]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process

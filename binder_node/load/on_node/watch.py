@@ -1,7 +1,7 @@
 """Look at a machine every few seconds and tell it, a line of JSON each time, until nobody listens. Changes nothing.
 
-Arguments: seconds between looks, the folder for state, K3s's kubeconfig, the namespace. Ends when stdin does. Sent as
-text and run by the node's own python3: standard library only, nothing newer than Python 3.10.
+Arguments: seconds between looks, the folder for state, K3s's kubeconfig. Ends when stdin does. Sent as text
+and run by the node's own python3: standard library only, nothing newer than Python 3.10.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 
 # A table has what `kubectl get pods` shows and the pods' labels: a tenth of the pods themselves.
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+# In every namespace: all count against the kubelet's limit. From the API server's memory, not its database's.
+PODS = "/api/v1/pods?resourceVersion=0"
 API_SECONDS = 5
 
 
@@ -50,8 +52,8 @@ def disk(folder: str) -> tuple[int, int]:
 class Api:
     """Kubernetes's API by K3s's own kubeconfig, one connection for all looks."""
 
-    def __init__(self, config: str, namespace: str) -> None:
-        self.config, self.path = config, f"/api/v1/namespaces/{namespace}/pods?resourceVersion=0"
+    def __init__(self, config: str) -> None:
+        self.config = config
         self.connection: http.client.HTTPSConnection | None = None
 
     def pods(self) -> dict[str, int] | None:
@@ -59,7 +61,7 @@ class Api:
         try:
             if self.connection is None:
                 self.connection = self.connect()
-            self.connection.request("GET", self.path, headers={"Accept": TABLE})
+            self.connection.request("GET", PODS, headers={"Accept": TABLE})
             answer = self.connection.getresponse()
             text = answer.read()
             return counted(json.loads(text)) if answer.status == 200 else None
@@ -132,7 +134,7 @@ def watch(interval: float, folder: str, api: Api) -> None:
 
 if __name__ == "__main__":
     try:
-        watch(float(sys.argv[1]), sys.argv[2], Api(sys.argv[3], sys.argv[4]))
+        watch(float(sys.argv[1]), sys.argv[2], Api(sys.argv[3]))
     except (BrokenPipeError, KeyboardInterrupt):
         # Nobody listens any more, and nothing is left to be flushed to them.
         os._exit(0)
