@@ -22,11 +22,14 @@ GB = 1e9
 NODE_HEIGHT = 120
 
 
-def launches(result: Result) -> str:
-    """Each launch: when it was clicked, and how long it took; crosses are those that failed, where they did."""
-    shown = [visit for visit in result.visits if visit.ready is not None or visit.outcome in ("failed", "lost")]
-    most = max((_took(visit) for visit in shown), default=1.0)
-    panel = Panel.of(40, 260, _length(result), most)
+def launches(result: Result, *others: Result) -> str:
+    """Each launch: when it was clicked, and how long it took; crosses are those that failed, where they did.
+
+    With ``others``, to the same scale as theirs.
+    """
+    shown = _shown(result)
+    most = max((_took(visit) for one in (result, *others) for visit in _shown(one)), default=1.0)
+    panel = Panel.of(40, 260, max(_length(one) for one in (result, *others)), most)
     parts = [
         *legend({**KINDS, "failed": FAILED}, 12),
         *panel.frame("seconds to a ready server, by the time of the click"),
@@ -38,6 +41,10 @@ def launches(result: Result) -> str:
         if visit.outcome in ("failed", "lost"):
             parts.append(panel.cross(visit.at, _took(visit), FAILED, about))
     return picture(panel.bottom + 30, parts, "Seconds to a ready server for each launch")
+
+
+def _shown(result: Result) -> list[Visit]:
+    return [visit for visit in result.visits if visit.ready is not None or visit.outcome in ("failed", "lost")]
 
 
 def _took(visit: Visit) -> float:

@@ -57,7 +57,8 @@ def comparison(before: Result, after: Result) -> str:
                 plots.shares([("before", before, kind), ("after", after, kind)]),
             )
         ),
-        *(f"<h2>Launches {name}</h2>{plots.launches(one)}" for name, one in (("before", before), ("after", after))),
+        f"<h2>Launches before</h2>{plots.launches(before, after)}",
+        f"<h2>Launches after</h2>{plots.launches(after, before)}",
     ]
     return _page(f"{before.target}: before and after", parts)
 
