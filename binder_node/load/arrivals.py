@@ -98,7 +98,7 @@ def recorded(
         InputError: a line is no launch.
     """
     draw = random.Random(seed)
-    found = []
+    found: list[Arrival] = []
     for event in demand.recorded(lines, file, scale=scale, seed=seed):
         at = event.at / speed
         if (seconds is not None and at >= seconds) or (most is not None and len(found) >= most):

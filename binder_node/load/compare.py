@@ -65,19 +65,21 @@ def _spreads(name: str, before: Spread | None, after: Spread | None) -> Iterator
         return
     yield Row(f"{name}: launches", before.count if before else 0, after.count if after else 0)
     for share in (50.0, 95.0, 99.0):
-        values = [one.percentiles[share] if one else None for one in (before, after)]
-        yield Row(f"{name}: p{share:g} to ready" if name != "first cell" else f"{name}: p{share:g}", *values, "s")
+        first, second = (one.percentiles[share] if one else None for one in (before, after))
+        yield Row(f"{name}: p{share:g}" + ("" if name == "first cell" else " to ready"), first, second, "s")
 
 
 def _machines(before: Result, after: Result) -> Iterator[Row]:
     """Of two nodes or federations: the busiest moment of any of them."""
     for name, unit, scale in (("cpu", "%", 1.0), ("memory", "GB", 1e9), ("disk", "GB", 1e9)):
-        found = []
-        for one in (before, after):
-            values = [getattr(sample, name) / scale for machine in one.machines for sample in machine.samples]
-            found.append(max(values) if values else None)
-        if found != [None, None]:
-            yield Row(f"{'CPU' if name == 'cpu' else name} at most", *found, unit)
+        first, second = _most(before, name, scale), _most(after, name, scale)
+        if first is not None or second is not None:
+            yield Row(f"{'CPU' if name == 'cpu' else name} at most", first, second, unit)
+
+
+def _most(result: Result, name: str, scale: float) -> float | None:
+    values = [float(getattr(sample, name)) / scale for machine in result.machines for sample in machine.samples]
+    return max(values, default=None)
 
 
 def unlike(before: Result, after: Result) -> tuple[str, ...]:

@@ -95,7 +95,7 @@ def counted(table: dict[str, Any]) -> dict[str, int]:
     found = {"users": 0, "starting": 0, "builds": 0, "others": 0}
     for row in table["rows"] or ():
         labels = row["object"]["metadata"].get("labels") or {}
-        component = labels.get("component")
+        component = labels.get("component", "")
         kind = {"singleuser-server": "users", "binderhub-build": "builds"}.get(component, "others")
         found[kind] += 1
         if kind == "users" and row["cells"][status] in ("Pending", "ContainerCreating", "Init"):
