@@ -124,6 +124,7 @@ class Played:
 
 class PlayedServer(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 1024  # of hundreds at once none is turned away by this computer's own kernel
 
     def __init__(self, context: ssl.SSLContext | None, address: tuple[str, int]) -> None:
         super().__init__(address, Handler)

@@ -45,11 +45,12 @@ def test_a_visit_from_the_page_to_the_end(hub: PlayedBinder) -> None:
     hub.before = [0.2]
     visit = one(hub, Arrival(0.1, PATH, 0.5, cells=(0.0, 0.2, 0.4)))
     assert (visit.outcome, visit.kind, visit.cells, visit.member) == ("done", "cached", 3, f"{NAME}:{hub.server.port}")
-    assert visit.at == pytest.approx(0.1, abs=0.1)
+    assert visit.at >= 0.1
+    assert visit.late == pytest.approx(visit.at - 0.1, abs=0.002)
     assert visit.ready is not None
     assert visit.answered is not None
     assert 0.2 <= visit.ready < visit.answered < visit.left
-    assert visit.left >= visit.ready + 0.5
+    assert visit.left > visit.ready + 0.49
     # As a browser asks: the page, then its token, from the page's origin.
     build = hub.server.seen[1]
     assert [f"{asked.method} {asked.path}" for asked in hub.server.seen] == [
@@ -168,12 +169,10 @@ def many(count: int, stay: float = 0.0, every: float = 0.0) -> list[Arrival]:
 
 
 def test_hundreds_at_once(hub: PlayedBinder) -> None:
-    began = time.monotonic()
     found = run(many(300, stay=6.0, every=0.01), [hub.target], Limits())
     assert outcomes(found) == {"done": 300}, numbers.causes(found.visits)
     assert numbers.peak(found.visits) > 250
     assert [visit.number for visit in found.visits] == list(range(300))
-    assert time.monotonic() - began < 40
     assert threading.active_count() < 50
 
 
