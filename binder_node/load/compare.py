@@ -97,4 +97,6 @@ def unlike(before: Result, after: Result) -> tuple[str, ...]:
 
 def _said(result: Result, name: str) -> str:
     value = result.settings.get(name)
-    return "not said" if value in (None, [], ()) else str(value)
+    if value in (None, [], ()):
+        return "not said"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
