@@ -17,7 +17,6 @@ from binder_node.binder.client import AnswerError, Binder
 from binder_node.cluster.tls import trust
 from binder_node.errors import InputError, Problem
 from binder_node.lifecycle.opened import Opened, access_of
-from binder_node.lifecycle.verbs import public_url
 from binder_node.load.arrivals import Arrival
 from binder_node.load.machine import Watched, watching
 from binder_node.load.result import Machine, Result, Sample
@@ -39,7 +38,7 @@ class Own:
 
     @property
     def url(self) -> str:
-        return public_url(self.spec)
+        return self.spec.url(self.spec.names.binder)
 
     @property
     def machine(self) -> Machine:
