@@ -46,15 +46,17 @@ def legend(colours: Mapping[str, str], y: float, *, right: bool = False) -> Iter
         x += wide[name]
 
 
-def ticks(most: float, about: int = 5) -> list[float]:
-    """Round numbers from 0 up to the first that is not below ``most``.
+def ticks(most: float, about: int = 5, least: float = 0.0) -> list[float]:
+    """Round numbers from 0 up to the first that is not below ``most``, ``least`` or more apart.
 
     >>> ticks(130)
     [0.0, 50.0, 100.0, 150.0]
+    >>> ticks(2, least=1)
+    [0.0, 1.0, 2.0]
     """
     rough = max(most, 1e-9) / about
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * unit for unit in (1, 2, 5, 10) if power * unit >= rough * 0.999)
+    step = max(least, next(power * unit for unit in (1, 2, 5, 10) if power * unit >= rough * 0.999))
     return [step * number for number in range(math.ceil(most / step - 1e-9) + 1)] or [0.0]
 
 
@@ -75,9 +77,9 @@ class Panel:
     marks: Sequence[float]
 
     @staticmethod
-    def of(top: float, height: float, seconds: float, most: float) -> Panel:
-        """A panel that has room for ``most``."""
-        return Panel(top, height, seconds, ticks(most))
+    def of(top: float, height: float, seconds: float, most: float, least: float = 0.0) -> Panel:
+        """A panel that has room for ``most``, its marks ``least`` or more apart: 1 for what is counted."""
+        return Panel(top, height, seconds, ticks(most, least=least))
 
     @property
     def bottom(self) -> float:

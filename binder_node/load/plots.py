@@ -16,7 +16,7 @@ CACHED, BUILT, DONE, REFUSED, FAILED, CUT = COLOURS[0], COLOURS[1], COLOURS[2], 
 KINDS = {"cached": CACHED, "built": BUILT}
 OUTCOMES = {"done": DONE, "refused": REFUSED, "failed": FAILED, "lost": "#000000", "cut": CUT, "held": "#cccccc"}
 # Bars of arrivals across the page, at most, and how many seconds one may be.
-BARS = 90
+BARS = 45
 STEPS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
 GB = 1e9
 NODE_HEIGHT = 120
@@ -83,7 +83,7 @@ def users(result: Result) -> str:
     counts = [dict.fromkeys(OUTCOMES, 0) for _ in range(math.ceil(length / every))]
     for visit in result.visits:
         counts[min(len(counts) - 1, int(visit.at / every))][visit.outcome] += 1
-    bars = Panel.of(40, 150, length, max(1, *(sum(count.values()) for count in counts)))
+    bars = Panel.of(40, 150, length, max(1, *(sum(count.values()) for count in counts)), 1)
     there = {name: colour for name, colour in OUTCOMES.items() if any(count[name] for count in counts)}
     parts = [*legend(there, 12), *bars.frame(f"users that came in {seconds(every)}, by what became of them")]
     wide = max(bars.x(every) - LEFT - 0.5, 0.5)
@@ -93,7 +93,7 @@ def users(result: Result) -> str:
             parts += bars.bar(number * every, wide, below, count[name], colour)
             below += count[name]
     servers = held(result.visits)
-    panel = Panel.of(bars.bottom + 40, 150, length, max([1, *(count for _, count in servers)]))
+    panel = Panel.of(bars.bottom + 40, 150, length, max([1, *(count for _, count in servers)]), 1)
     parts += [*panel.frame("servers at once"), panel.steps(servers, CACHED)]
     return picture(panel.bottom + 30, parts, "Users that came, and servers at once")
 
@@ -131,7 +131,7 @@ def machine(result: Result, seen: Machine) -> str:
     parts: list[str] = []
     top = 10.0
     for name, unit, highest, level, lines in panels:
-        panel = Panel.of(top, NODE_HEIGHT, length, highest)
+        panel = Panel.of(top, NODE_HEIGHT, length, highest, 1)
         parts += [
             *panel.frame(name, unit),
             *legend({one.name: one.colour for one in lines if one.name}, top + 2, right=True),
