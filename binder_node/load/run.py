@@ -11,7 +11,7 @@ from typing import Literal
 
 from binder_node.load.arrivals import Arrival
 from binder_node.load.user import Patience, Target, User, public_trust
-from binder_node.load.visit import Visit
+from binder_node.load.visit import CUT, Visit
 
 Stopped = Literal["plan", "time", "interrupted"]
 # Between hanging up on a user and giving up on its thread: one request may be under way (ANSWER_SECONDS).
@@ -191,7 +191,7 @@ class _Run:
             thread.join(max(0.0, deadline - time.monotonic()))
         for number in list(self._there):
             arrival = self.arrivals[number]
-            gone = Visit(number=number, at=arrival.at, path=arrival.path, outcome="cut", cause="the load's end")
+            gone = Visit(number=number, at=arrival.at, path=arrival.path, outcome="cut", cause=CUT)
             self._visits.setdefault(number, gone)
 
     def _seen(self, number: int, what: str) -> None:

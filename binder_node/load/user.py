@@ -17,7 +17,7 @@ from binder_node.binder.launch import Launched
 from binder_node.errors import StepError
 from binder_node.federation.tokens import of_page
 from binder_node.load.arrivals import Arrival
-from binder_node.load.visit import Ended, Outcome, Stage, Visit, kind_of, of_error, of_event
+from binder_node.load.visit import CUT, Ended, Outcome, Stage, Visit, kind_of, of_error, of_event
 
 # A cell as people run them first: imports, a little memory, some tenths of a second of computing.
 CELL = "import json, math, random\nvalues = [math.sqrt(n) for n in range(200_000)]\nprint(round(sum(values)))"
@@ -131,6 +131,8 @@ class User:
         base = self._sent() if self.target.redirector else self.target.url
         self._member = urlsplit(base).netloc
         binder = self._binder = self.target.binder(base)
+        if self._leaving.is_set():  # nobody asks for a server any more
+            raise _EndError(Ended(outcome="cut", stage=self._stage, cause=CUT))
         self._launch(binder, token)
         try:
             self._stay(binder)
@@ -221,6 +223,6 @@ class User:
             left=launched.since(),
             outcome=outcome,
             stage=end.stage if end else "",
-            cause="the load's end" if outcome == "cut" else (end.cause if end else ""),
+            cause=CUT if outcome == "cut" else (end.cause if end else ""),
             message=end.message if end else "",
         )

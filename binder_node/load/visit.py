@@ -15,8 +15,12 @@ from binder_node.errors import DeadlineError, StepError
 # did no more. cut: the load's own end came first. held: never sent, since as many users as allowed were there.
 Outcome = Literal["done", "refused", "failed", "lost", "cut", "held"]
 Stage = Literal["", "page", "redirector", "build", "launch", "kernel", "cell", "stop"]
-# HTTP's words for "not now" (RFC 6585, RFC 9110).
+# The cause of a visit that was cut.
+CUT = "the load's end"
+# HTTP's words for "not now" (RFC 6585, RFC 9110): at the doors below. In a server that is said to be ready they are a
+# failure like any other.
 NOT_NOW = (429, 503)
+DOORS = ("page", "redirector", "build", "launch")
 # BinderHub's words for its quotas (binderhub/quota.py); such an event has no status.
 FULL = "Too many users"
 # What a build's stream says before there is an image (binderhub/builder.py).
@@ -84,15 +88,16 @@ def of_event(event: BuildEvent, stage: Stage, said: str) -> Ended:
 
 def of_error(error: StepError, stage: Stage, *, worked: bool) -> Ended:
     """The end by an error; ``worked``: a cell had been run in the server before."""
-    if isinstance(error, AnswerError) and error.status in NOT_NOW and not worked:
-        return Ended(outcome="refused", stage=stage, cause=f"HTTP {error.status}", message=error.reason)
     if isinstance(error, AnswerError):
         cause = f"HTTP {error.status}"
+        if error.status in NOT_NOW and stage in DOORS:
+            return Ended(outcome="refused", stage=stage, cause=cause, message=error.reason)
     elif isinstance(error, DeadlineError):
         cause = f"no end within {error.seconds:.0f} s"
     else:
         cause = error.reason.partition("\n")[0][:100]
-    return Ended(outcome="lost" if worked else "failed", stage=stage, cause=cause, message=str(error))
+    lost = worked and stage != "stop"  # a server that does not stop was there to the end
+    return Ended(outcome="lost" if lost else "failed", stage=stage, cause=cause, message=str(error))
 
 
 def kind_of(phases: list[str]) -> Literal["", "cached", "built"]:

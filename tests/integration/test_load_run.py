@@ -16,7 +16,7 @@ from binder_node.load.arrivals import Arrival
 from binder_node.load.run import Limits, Moment, Played, run
 from binder_node.load.user import Patience, Target
 from binder_node.load.visit import Visit
-from tests.integration.binder_server import events, played
+from tests.integration.binder_server import Handler, events, played
 from tests.integration.load_fixtures import NAME, PATH, SERVER, TOKEN, PlayedBinder, binderhub
 
 QUICK = Limits(grace=5)
@@ -198,6 +198,19 @@ def test_launches_that_hang_are_cut_after_the_grace(hub: PlayedBinder) -> None:
     assert outcomes(found) == {"cut": 3}
     assert {visit.cause for visit in found.visits} == {"the load's end"}
     assert time.monotonic() - began < 5
+
+
+def test_who_has_not_asked_for_a_server_at_the_end_asks_for_none(hub: PlayedBinder) -> None:
+    page = hub.server.routes[f"GET /v2/{PATH}"]
+
+    def slowly(to: Handler) -> None:
+        time.sleep(1.0)
+        page(to)
+
+    hub.server.routes[f"GET /v2/{PATH}"] = slowly
+    found = run(many(2), [hub.target], Limits(seconds=0.3, grace=5))
+    assert outcomes(found) == {"cut": 2}
+    assert hub.asked("GET /build") == []
 
 
 def test_another_thread_ends_it(hub: PlayedBinder) -> None:

@@ -8,7 +8,7 @@ import pytest
 from binder_node.binder.client import AnswerError
 from binder_node.binder.stream import BuildEvent
 from binder_node.errors import DeadlineError, StepError
-from binder_node.load.visit import kind_of, of_error, of_event
+from binder_node.load.visit import Stage, kind_of, of_error, of_event
 
 
 @pytest.mark.parametrize(
@@ -36,24 +36,26 @@ def answer(status: int) -> AnswerError:
     return AnswerError("bids", "start a kernel", httpx.Response(status, text="no"))
 
 
+GONE = StepError("bids", "run the code", "the server closed the connection")
+
+
 @pytest.mark.parametrize(
-    ("error", "worked", "outcome", "cause"),
+    ("error", "stage", "worked", "outcome", "cause"),
     [
-        (answer(503), False, "refused", "HTTP 503"),
-        (answer(503), True, "lost", "HTTP 503"),  # a server that had worked is no longer there
-        (answer(500), False, "failed", "HTTP 500"),
-        (DeadlineError("bids", "the end of it", 60.0), False, "failed", "no end within 60 s"),
-        (
-            StepError("bids", "run the code", "the server closed the connection"),
-            True,
-            "lost",
-            "the server closed the connection",
-        ),
+        (answer(503), "page", False, "refused", "HTTP 503"),
+        (answer(429), "build", False, "refused", "HTTP 429"),
+        (answer(503), "kernel", False, "failed", "HTTP 503"),  # it was said to be ready
+        (answer(503), "cell", True, "lost", "HTTP 503"),
+        (answer(500), "page", False, "failed", "HTTP 500"),
+        (DeadlineError("bids", "the end of it", 60.0), "build", False, "failed", "no end within 60 s"),
+        (GONE, "kernel", False, "failed", "the server closed the connection"),
+        (GONE, "cell", True, "lost", "the server closed the connection"),
+        (answer(500), "stop", True, "failed", "HTTP 500"),  # nobody lost anything
     ],
 )
-def test_an_error(error: StepError, worked: bool, outcome: str, cause: str) -> None:
-    found = of_error(error, "cell", worked=worked)
-    assert (found.outcome, found.stage, found.cause) == (outcome, "cell", cause)
+def test_an_error(error: StepError, stage: Stage, worked: bool, outcome: str, cause: str) -> None:
+    found = of_error(error, stage, worked=worked)
+    assert (found.outcome, found.stage, found.cause) == (outcome, stage, cause)
 
 
 def test_cached_or_built() -> None:
