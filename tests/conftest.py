@@ -18,6 +18,7 @@ BESIDE = (
     "integration/test_federation_canary.py",
     "integration/test_federation_weight.py",
     "integration/test_load_browser.py",
+    "integration/test_load_command.py",
     "integration/test_load_run.py",
     "integration/test_load_target.py",
     "integration/test_load_watch.py",
