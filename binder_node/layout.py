@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 BIN = PurePosixPath("/usr/local/bin")  # links to STORE
 STORE = PurePosixPath("/opt/binder-node/store")  # <name>-<first 16 of sha256>: a file here was verified
 ETC = PurePosixPath("/etc/binder-node")
+PINS = ETC / "pins.toml"  # what the node was made of: versions, places and digests
 
 K3S_CONFIG = PurePosixPath("/etc/rancher/k3s/config.yaml")
 K3S_REGISTRIES = PurePosixPath("/etc/rancher/k3s/registries.yaml")

@@ -30,7 +30,8 @@ class Node:
     """A Spec with its secrets, its artifacts by pin name, and ``runtime``: a private folder (0700) of sockets, keys.
 
     ``images`` are the names of container images that the pins fix (``build`` is the stock repo2docker image).
-    ``erase_disk`` is the id of the data disk whose content may go, said for one run.
+    ``erase_disk`` is the id of the data disk whose content may go, said for one run. ``made_of`` is the text that the
+    node keeps of the pins of its artifacts; empty: none.
     """
 
     spec: Spec
@@ -39,3 +40,4 @@ class Node:
     images: Mapping[str, str]
     runtime: Path
     erase_disk: str = ""
+    made_of: str = ""

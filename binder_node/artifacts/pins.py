@@ -62,7 +62,10 @@ class FilePin(Model):
 
 
 class Pin(Model):
-    """One artifact: where it may come from, and who needs it. ``release`` is by platform (Linux has no prefix)."""
+    """One artifact: where it may come from, and who needs it. ``release`` is by platform (Linux has no prefix).
+
+    ``held``: why a node keeps this version though another is pinned; written by `upgrade` alone.
+    """
 
     version: str
     kind: Kind = "binary"
@@ -71,6 +74,7 @@ class Pin(Model):
     release: Mapping[Platform, ReleasePin] = Field(default_factory=dict)
     module: ModulePin | None = None
     file: FilePin | None = None
+    held: str = ""
 
     @model_validator(mode="after")
     def _comes_from_somewhere(self) -> Pin:
@@ -79,7 +83,9 @@ class Pin(Model):
         return self
 
 
-class _PinsFile(Model):
+class PinsFile(Model):
+    """What one file says: its tables by name, container images, and the order of sources for what is below it."""
+
     images: Mapping[str, str] = Field(default_factory=dict)
     sources: tuple[SourceName, ...] = ()
     entries: Mapping[PinName, Pin]
@@ -113,9 +119,9 @@ class Pins:
         return tuple(dict.fromkeys(names))
 
 
-def load_pins(overlay: Path | None = None, own: Path | None = None) -> Pins:
+def load_pins(overlay: Path | None = None, own: Path | None = None, held: Path | None = None) -> Pins:
     """The built-in pins, with ``overlay``'s entries and images in place of, or besides, those of the same name, and
-    those of ``own``, a node's, over both.
+    those of ``own``, a node's, over both; ``held`` is what the node keeps for now, whatever the others say.
 
     A file's ``sources`` are the order for every pin below it, and of its own that do not say one themselves.
 
@@ -123,7 +129,7 @@ def load_pins(overlay: Path | None = None, own: Path | None = None) -> Pins:
     """
     base = _read(BUILT_IN)
     entries, images, order = dict(base.entries), dict(base.images), tuple[SourceName, ...]()
-    for path in filter(None, (overlay, own)):
+    for path in filter(None, (overlay, own, held)):
         over = _read(path)
         entries, images, order = {**entries, **over.entries}, {**images, **over.images}, over.sources or order
         fresh = set(over.entries) if not over.sources else set(entries)
@@ -141,7 +147,7 @@ def _lock_folder(overlay: Path | None) -> Path:
     return platformdirs.user_config_path("binder-node")
 
 
-def _read(path: Path) -> _PinsFile:
+def _read(path: Path) -> PinsFile:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -155,12 +161,12 @@ def _read(path: Path) -> _PinsFile:
     return parse_pins(raw, path)
 
 
-def parse_pins(raw: Mapping[str, Any], path: Path) -> _PinsFile:
+def parse_pins(raw: Mapping[str, Any], path: Path) -> PinsFile:
     """Validate one file's tables; relative file paths become absolute, from the folder of ``path``."""
     of_the_file = {name: raw[name] for name in ("images", "sources") if name in raw}
     entries = {name: table for name, table in raw.items() if name not in of_the_file}
     try:
-        parsed = _PinsFile.model_validate({**of_the_file, "entries": entries})
+        parsed = PinsFile.model_validate({**of_the_file, "entries": entries})
     except ValidationError as error:
         raise InputError(*(_problem(path, dict(detail)) for detail in error.errors())) from error
     here = path.absolute().parent

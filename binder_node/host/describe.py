@@ -41,6 +41,7 @@ ABOUT = {
     "registry": "CNCF Distribution twice on one bucket: one takes pushes, one only reads",
     "k3s": "Kubernetes, by its binary and our own unit",
     "buildkit": "the image builder",
+    "pins": "what all of it was made of: versions, places, digests; what `binder-node upgrade` goes back to",
 }
 
 
@@ -126,7 +127,7 @@ def _example() -> Wanted:
             "minio")  # fmt: skip
     artifacts = {name: Artifact(name, "", Path(name), "0" * 64, 0) for name in pins}
     files = {"etc/repo2docker.py": b"", "site/...": b""}
-    return render(spec, Secrets.model_validate(blank), artifacts, "203.0.113.10", "", files)
+    return render(spec, Secrets.model_validate(blank), artifacts, "203.0.113.10", "", files, made_of="-")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from binder_node.host.login import login
 from binder_node.host.minio import minio
 from binder_node.host.registry import registry
 from binder_node.host.state import state
-from binder_node.host.wanted import Wanted
+from binder_node.host.wanted import Component, File, Wanted
+from binder_node.layout import PINS
 from binder_node.secrets.model import Secrets
 from binder_node.spec.model import NodeStorage, Spec
 
@@ -29,11 +30,12 @@ def render(
     manifests: str,
     engine_files: Mapping[str, bytes],
     erase_disk: str = "",
+    made_of: str = "",
 ) -> Wanted:
     """What the machine at ``address`` shall be; components in an order in which they can be made.
 
-    ``erase_disk`` is the id of the data disk whose content may go. Where a central deploy makes the release, its chart
-    brings builder and registry.
+    ``erase_disk`` is the id of the data disk whose content may go, ``made_of`` the text of the artifacts' pins. Where a
+    central deploy makes the release, its chart brings builder and registry.
     """
     minios = [minio(spec, secrets, artifacts)] if isinstance(spec.storage, NodeStorage) else []
     builds = (
@@ -49,5 +51,6 @@ def render(
         *builds,
         k3s(spec, secrets, artifacts, address, manifests),
         *([] if spec.central else [buildkit(spec, artifacts)]),
+        *([Component("pins", files=(File(str(PINS), made_of.encode()),))] if made_of else []),
     ]
     return Wanted(spec.name, tuple(components))

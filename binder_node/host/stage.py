@@ -44,7 +44,14 @@ class HostStage:
     def wanted(self) -> Wanted:
         node = self.node
         return render(
-            node.spec, node.secrets, node.artifacts, self.address, self.manifests, self.engine, node.erase_disk
+            node.spec,
+            node.secrets,
+            node.artifacts,
+            self.address,
+            self.manifests,
+            self.engine,
+            node.erase_disk,
+            node.made_of,
         )
 
     def nothing(self) -> Seen:

@@ -17,6 +17,7 @@ from binder_node.node import Access, Node
 from binder_node.secrets.store import SecretStore
 from binder_node.spec.load import find, load
 from binder_node.spec.model import NodeStorage, Spec
+from binder_node.upgrades.components import record_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +47,18 @@ def open_spec(name_or_path: str, overlay: Path | None) -> Opened:
     """
     inventory = find(name_or_path)
     spec = load(inventory)
-    own = pins_of(inventory)
-    return Opened(inventory, spec, load_pins(overlay, own if own.exists() else None), runtime_root() / spec.name)
+    own, held = (path if path.exists() else None for path in (pins_of(inventory), held_of(inventory)))
+    return Opened(inventory, spec, load_pins(overlay, own, held), runtime_root() / spec.name)
 
 
 def pins_of(inventory: Path) -> Path:
     """Where pins of one node's own lie, if it has any: ``NODE.pins.toml`` beside its inventory."""
     return inventory.with_suffix(".pins.toml")
+
+
+def held_of(inventory: Path) -> Path:
+    """Where versions lie that a node keeps for now, over all other pins: ``NODE.held.toml``, written by `upgrade`."""
+    return inventory.with_suffix(".held.toml")
 
 
 def may_erase(opened: Opened, disk: str) -> Opened:
@@ -88,7 +94,8 @@ def open_node(opened: Opened, report: Reporter, *, sources: Sources, write: bool
     secrets = store.ensure()[0] if write else store.preview()
     artifacts = ensure_artifacts(opened, report, sources)
     opened.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Node(opened.spec, secrets, artifacts, opened.pins.images, opened.runtime, opened.erase_disk)
+    made_of = record_of(opened.pins, artifacts)
+    return Node(opened.spec, secrets, artifacts, opened.pins.images, opened.runtime, opened.erase_disk, made_of)
 
 
 def ensure_artifacts(opened: Opened, report: Reporter, sources: Sources) -> dict[str, Artifact]:

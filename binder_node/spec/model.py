@@ -41,6 +41,7 @@ from binder_node.spec.types import (
     ServerType,
     Url,
 )
+from binder_node.spec.window import WINDOW
 
 AGENT = Path("agent")
 
@@ -265,6 +266,11 @@ class Kubernetes(Model):
         (),
         description="Who gets a kubeconfig of their own, with all rights in the cluster "
         "(`binder-node kubeconfig NODE --operator NAME`); a name that goes takes its rights with it.",
+    )
+    upgrade_window: str = Field(
+        "",
+        pattern=WINDOW,
+        description="When `binder-node upgrade` may restart K3s, in UTC: Sun 00:00-02:00. None: at any time.",
     )
 
 

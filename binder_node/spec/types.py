@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from binder_node.spec.window import WINDOW
+
 # RFC 1123 labels; the node's name ends up in host names, unit names and Kubernetes objects.
 NODE_NAME = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
 HOST_NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$"
@@ -53,6 +55,7 @@ PATTERNS = {
     SPONSOR: "a name without quotes, < and &, like BIDS",
     MAIL: "a mail address, like ops@example.org",
     KEY: "a key's name, as its server has it, like binder-node",
+    WINDOW: "days and hours in UTC, like Sun 00:00-02:00, Mon,Thu 23:30-01:00 or daily 03:00-05:00",
     SERVER: "a server's name or address, with its port where that is not 53, like 203.0.113.53:5353",
 }
 

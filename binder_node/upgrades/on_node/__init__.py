@@ -1,0 +1,1 @@
+"""What is sent to a node as text and run by its own python3."""
