@@ -35,6 +35,8 @@ DOCUMENTS = {
     "smoke": '`{"node", "ok", "seconds", "deep_left_out", "checks": [{"id", "layer", "about", "outcome", "seconds", '
     '"reason", "remedy", "because", "traceback", "guide"}]}`; `outcome` is `ok`, `failed`, `blocked` (because of the '
     "failed ones in `because`) or `skipped`",
+    "upgrade": 'with `--show`: `{"node", "components": [{"component", "runs", "made_of", "pinned", "why"}]}`; `why` is '
+    "empty where all three are the same",
     "secrets init": '`{"node", "back_up", "identity", "identity_made", "public", "file", "file_made", "recipients", '
     '"missing"}`',
     "secrets show --names": '`{"node", "file", "encrypted_for", "secrets": [{"name", "kind", "purpose", "created", '
@@ -67,14 +69,16 @@ DOCUMENTS = {
     "artifacts verify": '`{"cache", "ok", "files": [{"path", "sha256", "size", "good"}]}`',
 }
 EVENTS = """
-`up`, `launch`, `artifacts fetch|build|bundle` and `federation ramp|drain|undrain|follow` write one event a line while
-they run, always as JSON: `{"kind", "stage", "message", "data", "at"}`. `kind` is one of `start`, `done`, `failed`,
-`progress`, `change`, `log` and `warn`; `at` is in seconds since 1970. `stage` is `machine`, `names`, `host`, `storage`
-or `release`, or `artifacts`, `up`, `launch`, `ramp`, `drain`, `follow`. A step's `done` has `data.seconds`. The `data`
+`up`, `upgrade`, `launch`, `artifacts fetch|build|bundle` and `federation ramp|drain|undrain|follow` write one event a
+line while they run, always as JSON: `{"kind", "stage", "message", "data", "at"}`. `kind` is one of `start`, `done`,
+`failed`, `progress`, `change`, `log` and `warn`; `at` is in seconds since 1970. `stage` is `machine`, `names`, `host`,
+`storage` or `release`, or `artifacts`, `up`, `upgrade`, `smoke`, `launch`, `ramp`, `drain`, `follow`. A step's `done` has `data.seconds`. The `data`
 of the last line is the outcome:
 """
 OUTCOMES = {
     "up": '`{"node", "changes", "seconds", "stages": {STAGE: seconds}, "address", "url"}`',
+    "upgrade": '`{"node", "done": [{"component", "old", "new", "seconds"}], "failed": {"component", "old", "new", "why"}, '
+    '"left": {COMPONENT: why}, "seconds"}`; `failed` is null where nothing went back',
     "launch": '`{"phase", "phases", "seconds_by_phase", "url", "output", "failed"}`',
     "federation ramp": '`{"from", "what", "weight", "reasons", "seen"}`: `what` is `go`, `hold`, `back` or `done`, '
     "`seen` the numbers of the window",
@@ -88,7 +92,7 @@ OUTCOMES = {
 EXIT_CODES = {
     0: "Done. For `status`: every stage is as its inventory says.",
     1: "A step failed, and the message says where, why and what to do; or `status` found changes, `smoke` a failure, "
-    "`leftovers` something, a launch or its code failed, `artifacts verify` found a damaged file, "
+    "`leftovers` something, `upgrade` took a component back, a launch or its code failed, `artifacts verify` found a damaged file, "
     "`federation check` a member that is out. With a traceback: a bug of ours.",
     2: "The input is wrong: an option, an inventory, a name that was not confirmed. Nothing was touched.",
     3: "A wait ran out; the message says what was waited for and what was seen last. Run the same command again.",
@@ -101,8 +105,8 @@ VARIABLES = {
     "BINDER_NODE_PINS": "As `--pins`.",
     "BINDER_NODE_SOURCE": "As `--source`.",
     "BINDER_NODE_BUNDLE": "As `--bundle`.",
-    "BINDER_NODE_SMOKE_REPOSITORY": "As `--repository` of `smoke`.",
-    "BINDER_NODE_SMOKE_PUSH_TO": "As `--push-to` of `smoke`.",
+    "BINDER_NODE_SMOKE_REPOSITORY": "As `--repository` of `smoke` and `upgrade`.",
+    "BINDER_NODE_SMOKE_PUSH_TO": "As `--push-to` of `smoke` and `upgrade`.",
     "BINDER_NODE_DEBUG": "As `--debug`.",
     "BINDER_NODE_S3_ACCESS_KEY": "Key of a bucket elsewhere (`storage.kind: s3`): said at the first `up`, or to "
     "replace it; kept with the node's secrets.",

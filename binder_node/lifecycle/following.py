@@ -31,6 +31,7 @@ from binder_node.lifecycle.lock import locked
 from binder_node.lifecycle.membership import Reached
 from binder_node.lifecycle.opened import Opened, open_spec, pins_of
 from binder_node.lifecycle.releasing import deployed_here, refuse_other_changes, release
+from binder_node.upgrades.components import held_in
 
 # A build image is about 500 MB to pull, and canaries are small.
 BUILD_SECONDS = 600.0
@@ -58,6 +59,9 @@ class Following:
 
     def __post_init__(self) -> None:
         deployed_here(self.opened, "NODE", "it gets its versions together with the prime")
+        if why := held_in(self.opened.pins.entries).get("chart"):
+            right = f"`binder-node upgrade {self.opened.spec.name} chart --again`, or remove NODE.held.toml"
+            raise InputError(Problem("", 0, "NODE", f"its chart is held: {why}", right))
         self.pins = pins_of(self.opened.inventory)
 
     def follower(self, canaries: Sequence[str]) -> Follower:

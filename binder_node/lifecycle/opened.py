@@ -12,12 +12,12 @@ from binder_node.artifacts.model import Artifact
 from binder_node.artifacts.pins import Pins, SourceName, load_pins
 from binder_node.artifacts.store import Sources, Store
 from binder_node.errors import InputError, Problem, StepError
-from binder_node.events import Reporter, silent, step
+from binder_node.events import Event, Reporter, silent, step
 from binder_node.node import Access, Node
 from binder_node.secrets.store import SecretStore
 from binder_node.spec.load import find, load
 from binder_node.spec.model import NodeStorage, Spec
-from binder_node.upgrades.components import record_of
+from binder_node.upgrades.components import held_in, record_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,12 @@ def open_spec(name_or_path: str, overlay: Path | None) -> Opened:
     spec = load(inventory)
     own, held = (path if path.exists() else None for path in (pins_of(inventory), held_of(inventory)))
     return Opened(inventory, spec, load_pins(overlay, own, held), runtime_root() / spec.name)
+
+
+def load_unheld(opened: Opened) -> Pins:
+    """The pins as they are without what the node keeps for now. Raises InputError."""
+    own = pins_of(opened.inventory)
+    return load_pins(opened.pins.overlay, own if own.exists() else None)
 
 
 def pins_of(inventory: Path) -> Path:
@@ -94,6 +100,8 @@ def open_node(opened: Opened, report: Reporter, *, sources: Sources, write: bool
     secrets = store.ensure()[0] if write else store.preview()
     artifacts = ensure_artifacts(opened, report, sources)
     opened.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for component, why in held_in(opened.pins.entries).items():
+        report(Event("warn", "artifacts", f"{component} is held: {why}", {"component": component}))
     made_of = record_of(opened.pins, artifacts)
     return Node(opened.spec, secrets, artifacts, opened.pins.images, opened.runtime, opened.erase_disk, made_of)
 

@@ -8,6 +8,7 @@ from binder_node.errors import InputError, Problem, StepError
 from binder_node.events import Reporter, quiet
 from binder_node.lifecycle.opened import Opened, access_of, open_node, open_spec
 from binder_node.lifecycle.stages import apply_all, look
+from binder_node.lifecycle.versions import note_release
 
 
 def release(opened: Opened, sources: Sources, report: Reporter) -> int:
@@ -17,12 +18,16 @@ def release(opened: Opened, sources: Sources, report: Reporter) -> int:
         InputError: they are not valid.
         StepError, DeadlineError: a step failed; the same call goes on from there.
     """
-    stage = _stage(open_spec(str(opened.inventory), opened.pins.overlay), sources, report)
+    found = open_spec(str(opened.inventory), opened.pins.overlay)
+    stage = _stage(found, sources, report)
 
     def tell(changes: object) -> None:
         del changes  # the caller tells what it is about
 
-    return apply_all([look(stage, report, exists=True)], report, tell)
+    count = apply_all([look(stage, report, exists=True)], report, tell)
+    if stage.access is not None:
+        note_release(stage.access, found.pins, stage.node.artifacts)
+    return count
 
 
 def refuse_other_changes(opened: Opened, sources: Sources, report: Reporter) -> None:

@@ -11,11 +11,13 @@ import pytest
 from binder_node.binder.client import Binder
 from binder_node.errors import StepError
 from binder_node.lifecycle.opened import Opened, access_of, open_bare
+from binder_node.lifecycle.versions import reported
 from binder_node.node import Access, Node
 from binder_node.smoke.backend import host_of
 from binder_node.smoke.plugin import suite
 from binder_node.smoke.trial import Trial
 from binder_node.spec.model import Spec
+from binder_node.upgrades.reported import Reported
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +71,12 @@ def kubectl(host: Any, node: Node) -> Callable[[str], Any]:
         return json.loads(done.stdout)
 
     return asked
+
+
+@pytest.fixture(scope="session")
+def running(access: Access, spec: Spec) -> Reported:
+    """The version that each component says of itself."""
+    return reported(access, spec)
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,13 @@ from binder_node.binder.client import Binder
 from binder_node.cluster import served
 from binder_node.cluster.tls import trust
 from binder_node.cluster.values import compose, read
+from binder_node.lifecycle.opened import Opened
 from binder_node.node import Node
 from binder_node.smoke import judge_binder as judge
 from binder_node.smoke.checks import check, expect
+from binder_node.smoke.judge_versions import version
 from binder_node.spec.model import Spec
+from binder_node.upgrades.reported import Reported
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +62,11 @@ def build_image(node: Node, address: str) -> str:
 )
 def test_versions(binder: Binder, build_image: str, spec: Spec) -> None:
     expect(judge.versions(binder.versions(), build_image, spec))
+
+
+@check("binder.chart", "the release is of the chart that is pinned", needs=("binder.versions", "k3s.api"))
+def test_chart(running: Reported, opened: Opened, spec: Spec) -> None:
+    expect(version(running, "chart", opened.pins.entries, spec.name))
 
 
 @check("binder.health", "/health answers", needs=("binder.versions", "k3s.dns"))

@@ -11,9 +11,12 @@ from binder_node.host.buildkit import GUARD_UNIT, UNIT
 from binder_node.host.firewall import BRIDGE
 from binder_node.host.observe import digest
 from binder_node.layout import BUILDKIT_CNI_CONFIG, BUILDKIT_SOCKET, BUILDKIT_STATE, ENGINE_STATE
+from binder_node.lifecycle.opened import Opened
 from binder_node.smoke import judge_buildkit as judge
 from binder_node.smoke.checks import CheckFailed, Trouble, check, expect
+from binder_node.smoke.judge_versions import version
 from binder_node.spec.model import Spec
+from binder_node.upgrades.reported import Reported
 
 BUILDCTL = f"buildctl --addr unix://{BUILDKIT_SOCKET} --timeout 10"
 WORKER = "buildkit.worker"
@@ -46,6 +49,11 @@ def workers(host: Any) -> list[dict[str, Any]]:
 @check(WORKER, "buildkitd answers, with the worker that the inventory says", needs="buildkit.socket")
 def test_worker(workers: list[dict[str, Any]], spec: Spec) -> None:
     expect(judge.worker(workers, spec.buildkit, spec.machine.arch))
+
+
+@check("buildkit.version", "it is the BuildKit that is pinned", needs=WORKER)
+def test_version(running: Reported, opened: Opened, spec: Spec) -> None:
+    expect(version(running, "buildkit", opened.pins.entries, spec.name))
 
 
 @check("buildkit.network", "build steps have a network of their own", needs=WORKER)

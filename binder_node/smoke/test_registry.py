@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from binder_node.layout import registry_name
+from binder_node.lifecycle.opened import Opened
 from binder_node.node import Access, Node
 from binder_node.smoke import judge_registry as judge
 from binder_node.smoke import registry
 from binder_node.smoke.checks import check, expect
+from binder_node.smoke.judge_versions import version
 from binder_node.smoke.reserved import fresh_name, is_old
 from binder_node.spec.model import Spec
+from binder_node.upgrades.reported import Reported
 
 PULL_SECONDS = 60.0
 
@@ -53,6 +56,15 @@ def test_pull_rights(found: registry.Answers, spec: Spec) -> None:
 @check("registry.refusals", "nobody else gets in, nor pushes", needs=("registry.push-rights", "registry.pull-rights"))
 def test_refusals(found: registry.Answers, spec: Spec) -> None:
     expect(*judge.refusals(found, spec))
+
+
+@check(
+    "registry.version",
+    "both are the registry that is pinned",
+    needs=("registry.push-rights", "registry.pull-rights"),
+)
+def test_version(running: Reported, opened: Opened, spec: Spec) -> None:
+    expect(version(running, "registry", opened.pins.entries, spec.name))
 
 
 @check(

@@ -11,15 +11,18 @@ import pytest
 
 from binder_node.host.minio import UNIT
 from binder_node.layout import MINIO_PORT
+from binder_node.lifecycle.opened import Opened
 from binder_node.node import Access, Node
 from binder_node.smoke import judge_storage as judge
 from binder_node.smoke.checks import RESERVED, Trouble, check, expect
+from binder_node.smoke.judge_versions import version
 from binder_node.spec.model import NodeStorage, Spec
 from binder_node.storage import bucket
 from binder_node.storage.bucket import Bucket
 from binder_node.storage.endpoint import Endpoint, client, explained
 from binder_node.storage.probe import PART, probe
 from binder_node.storage.stage import StorageStage
+from binder_node.upgrades.reported import Reported
 
 ANSWERS, KEY, BUCKET = "storage.answers", "storage.key", "storage.bucket"
 
@@ -51,6 +54,13 @@ def test_unit(host: Any, spec: Spec) -> None:
     if state != "active":
         last = host.run(f"journalctl --no-pager -o cat -n 3 -u {UNIT}").stdout.strip()
         expect(Trouble(f"{UNIT} is {state}: {last}", f"binder-node logs {spec.name} minio; `binder-node up` starts it"))
+
+
+@check("storage.version", "it is the MinIO that is pinned", needs="storage.unit")
+def test_version(running: Reported, opened: Opened, spec: Spec) -> None:
+    if not isinstance(spec.storage, NodeStorage):
+        pytest.skip("the bucket is elsewhere (storage.kind: s3)")
+    expect(version(running, "minio", opened.pins.entries, spec.name))
 
 
 # The node's own look, by nothing but Python: seconds to connect, status of an unsigned request, Date of the answer.

@@ -126,6 +126,14 @@ def record_of(pins: Pins, artifacts: Mapping[str, Artifact]) -> str:
     return written(entries, pins.images, RECORD)
 
 
+def with_chart(record: PinsFile, pins: Pins, artifacts: Mapping[str, Artifact]) -> str:
+    """The record's text with the chart and the images that are pinned: a release alone was made so."""
+    [item] = [item for item in COMPONENTS if item.images]
+    own = sealed(pins.entries, {name: artifacts[name] for name in item.pins})
+    entries = {name: pin.model_copy(update={"held": ""}) for name, pin in own.items()}
+    return written({**record.entries, **entries}, pins.images, RECORD)
+
+
 def held_in(entries: Mapping[str, Pin]) -> dict[str, str]:
     """Why which component is held, by its name."""
     return {

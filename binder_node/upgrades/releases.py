@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from binder_node.artifacts.pins import ModulePin, Pin, ReleasePin
 
-# Where K3s says which release is the newest of each minor one (https://docs.k3s.io/upgrades/manual, "Release channels").
+# Where K3s says which release is the newest of each minor one (https://docs.k3s.io/upgrades/manual).
 CHANNELS = "https://update.k3s.io/v1-release/channels"
 
 

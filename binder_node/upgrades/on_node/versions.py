@@ -47,7 +47,9 @@ def main() -> None:
     ask = json.load(sys.stdin)
     answer = {
         "units": {unit: running(unit) for unit in ask["units"]},
-        "kubelet": said("k3s", "kubectl", "get", "node", ask["node"], "-o", "jsonpath={.status.nodeInfo.kubeletVersion}"),
+        "kubelet": said(
+            "k3s", "kubectl", "get", "node", ask["node"], "-o", "jsonpath={.status.nodeInfo.kubeletVersion}"
+        ),
         "buildkitd": said("buildctl", "--addr", ask["buildkit"], "--timeout", "10", "debug", "info"),
         "chart": chart(ask["namespace"], ask["release"]) if ask["release"] else "",
     }

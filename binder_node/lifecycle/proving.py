@@ -1,0 +1,58 @@
+"""A node's checks run on the way of something else: as often as it takes, its results told as events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from binder_node.events import Event, Reporter
+from binder_node.lifecycle.opened import Opened
+from binder_node.smoke.checks import Check, Result
+from binder_node.smoke.run import Summary, run
+
+STAGE = "smoke"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A watcher of a run that tells of what did not pass."""
+
+    report: Reporter
+
+    def planned(self, checks: Sequence[Check], deep_left_out: int) -> None:
+        more = f", {deep_left_out} deep ones left out" if deep_left_out else ""
+        self.report(Event("start", STAGE, f"{len(checks)} checks{more}", {"checks": len(checks)}))
+
+    def started(self, check: Check) -> None:
+        self.report(Event("progress", STAGE, check.about, {"check": check.id}))
+
+    def finished(self, result: Result) -> None:
+        if result.outcome == "failed":
+            data = {"check": result.check.id, "remedy": result.remedy}
+            self.report(Event("warn", STAGE, f"{result.check.id}: {result.reason}", data))
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The checks of one node; with a ``repository`` the deep ones too, which build a branch of it."""
+
+    opened: Opened
+    repository: str
+    push_to: str
+    report: Reporter
+
+    def __call__(self, only: str) -> Summary:
+        """Run all, or those in ``only`` (and what they need). Raises StepError where they cannot be run."""
+        found = run(
+            self.opened.spec.name,
+            str(self.opened.inventory),
+            Told(self.report),
+            deep=bool(self.repository),
+            only=only,
+            pins=self.opened.pins.overlay,
+            repository=self.repository,
+            push_to=self.push_to,
+        )
+        passed = f"{found.count('ok')} of {len(found.results)} checks pass"
+        self.report(Event("done", STAGE, passed, {"seconds": found.seconds, "ok": found.ok}))
+        return found
