@@ -72,13 +72,13 @@ EVENTS = """
 `up`, `upgrade`, `launch`, `artifacts fetch|build|bundle` and `federation ramp|drain|undrain|follow` write one event a
 line while they run, always as JSON: `{"kind", "stage", "message", "data", "at"}`. `kind` is one of `start`, `done`,
 `failed`, `progress`, `change`, `log` and `warn`; `at` is in seconds since 1970. `stage` is `machine`, `names`, `host`,
-`storage` or `release`, or `artifacts`, `up`, `upgrade`, `smoke`, `launch`, `ramp`, `drain`, `follow`. A step's `done` has `data.seconds`. The `data`
-of the last line is the outcome:
+`storage` or `release`, or `artifacts`, `up`, `upgrade`, `smoke`, `launch`, `ramp`, `drain`, `follow`. A step's `done`
+has `data.seconds`. The `data` of the last line is the outcome:
 """
 OUTCOMES = {
     "up": '`{"node", "changes", "seconds", "stages": {STAGE: seconds}, "address", "url"}`',
-    "upgrade": '`{"node", "done": [{"component", "old", "new", "seconds"}], "failed": {"component", "old", "new", "why"}, '
-    '"left": {COMPONENT: why}, "seconds"}`; `failed` is null where nothing went back',
+    "upgrade": '`{"node", "done": [{"component", "old", "new", "seconds"}], "failed": {"component", "old", "new", '
+    '"why"}, "left": {COMPONENT: why}, "seconds"}`; `failed` is null where nothing went back',
     "launch": '`{"phase", "phases", "seconds_by_phase", "url", "output", "failed"}`',
     "federation ramp": '`{"from", "what", "weight", "reasons", "seen"}`: `what` is `go`, `hold`, `back` or `done`, '
     "`seen` the numbers of the window",
@@ -92,8 +92,8 @@ OUTCOMES = {
 EXIT_CODES = {
     0: "Done. For `status`: every stage is as its inventory says.",
     1: "A step failed, and the message says where, why and what to do; or `status` found changes, `smoke` a failure, "
-    "`leftovers` something, `upgrade` took a component back, a launch or its code failed, `artifacts verify` found a damaged file, "
-    "`federation check` a member that is out. With a traceback: a bug of ours.",
+    "`leftovers` something, `upgrade` took a component back, a launch or its code failed, `artifacts verify` found a "
+    "damaged file, `federation check` a member that is out. With a traceback: a bug of ours.",
     2: "The input is wrong: an option, an inventory, a name that was not confirmed. Nothing was touched.",
     3: "A wait ran out; the message says what was waited for and what was seen last. Run the same command again.",
     4: "Another run holds the node's lock; the message names it.",

@@ -80,7 +80,7 @@ def upgrade(
     from binder_node.cli.output import document, reporting
     from binder_node.cli.run import errors
     from binder_node.events import Event, silent
-    from binder_node.lifecycle import opened, pinning, upgrading
+    from binder_node.lifecycle import opened, pinning, upgrade_ways, upgrading
     from binder_node.lifecycle.lock import locked
     from binder_node.lifecycle.proving import Proof
 
@@ -106,8 +106,8 @@ def upgrade(
                     file, diff = pinning.pin(found, name, version)
                     report(Event("change", "upgrade", f"{name} {version} pinned in {file.name}", {"diff": diff}))
                 found = opened.open_spec(node, pins)
-                proof = Proof(found, repository, push_to, report)
-                outcome = upgrading.Upgrading(found, order, asked, proof, report).run()
+                ways = upgrade_ways.ways(found, order, Proof(found, repository, push_to, report), report)
+                outcome = upgrading.Upgrading(found, asked, ways, report).run()
             if output is not Output.text:
                 report(Event("failed" if outcome.failed else "done", "upgrade", _sentence(outcome), asdict(outcome)))
         if output is Output.text:

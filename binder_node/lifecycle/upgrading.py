@@ -9,29 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from binder_node import files, remote
+from binder_node import files
 from binder_node.artifacts.pins import Pins, PinsFile
-from binder_node.artifacts.store import Sources
-from binder_node.cluster.kube import sudo
-from binder_node.errors import BinderNodeError, InputError, LockedError, Problem, StepError
-from binder_node.events import Event, Reporter, quiet, step
-from binder_node.layout import NAMESPACE
-from binder_node.lifecycle import verbs
-from binder_node.lifecycle.opened import (
-    Opened,
-    access_of,
-    ensure_artifacts,
-    held_of,
-    load_unheld,
-    open_node,
-    open_spec,
-    pins_of,
-)
-from binder_node.lifecycle.versions import made_of, reported
-from binder_node.node import Access
+from binder_node.errors import BinderNodeError, InputError, Problem, StepError
+from binder_node.events import Event, Reporter, step
+from binder_node.lifecycle.opened import Opened, held_of, load_unheld, open_spec, pins_of
+from binder_node.lifecycle.upgrade_ways import Ways
 from binder_node.smoke.checks import Result
 from binder_node.smoke.run import Summary
 from binder_node.spec.window import parse
@@ -40,18 +26,16 @@ from binder_node.upgrades.components import Move
 from binder_node.upgrades.reported import Reported, wrong
 
 STAGE = "upgrade"
-# What settles after a restart (pods, leases, caches) is looked at again; what then still fails has failed.
+# What settles after a restart (pods, leases, caches) is looked at again; what fails after that has failed.
 SETTLE_SECONDS, PAUSE = 90.0, 10.0
-# Builds take 10 minutes at most nearly always; an hour at the latest (field guide, 16).
+# Most builds are shorter (field guide, 16: those over an hour nearly always fail).
 BUILDS_SECONDS = 600.0
-BUILDS = (
-    f"k3s kubectl get pods -n {NAMESPACE} -l component=binderhub-build --field-selector=status.phase=Running -o name"
-)
+BEFORE = "check the node before anything moves"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A component: what runs, what the node was made of, what is pinned, and why that is not the same (or empty)."""
+    """A component: what runs, what the node was made of, what is pinned, and why these are not the same (or empty)."""
 
     component: str
     runs: str
@@ -103,49 +87,42 @@ class Asked:
     builds: float = BUILDS_SECONDS
 
 
-Smoke = Callable[[str], Summary]
-
-
 @dataclass(slots=True)
 class Upgrading:
-    """A node under upgrade. ``smoke`` runs its checks: all for an empty text, else those named, parted by commas."""
+    """A node under upgrade; ``ways`` is what it does outside."""
 
     opened: Opened
-    sources: Sources
     asked: Asked
-    smoke: Smoke
+    ways: Ways
     report: Reporter
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     _held: dict[str, str] = field(default_factory=dict)
-    _record: PinsFile = field(default_factory=lambda: PinsFile(entries={}))
+    # What the node was made of, as it keeps it: the text, and what it says.
     _text: str = ""
-
-    @property
-    def name(self) -> str:
-        return self.opened.spec.name
+    _record: PinsFile = field(default_factory=lambda: PinsFile(entries={}))
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
     def look(self) -> list[Row]:
         """Every component as it is; writes nothing but to the cache of artifacts. Raises as :meth:`run` does."""
-        access, _ = access_of(self.opened)
-        wanted, moves = self._wanted(access)
+        pins, moves = self._wanted()
         turn, left = self._whose_turn(moves)
-        running = reported(access, self.opened.spec)
-        held = components.lasting(components.held_in(wanted.entries), load_unheld(self.opened).entries)
-        said = held | left | {move.component.name: "to be upgraded" for move in turn}
-        return [
-            row(name, running, self._record, load_unheld(self.opened), said.get(name, "")) for name in running.versions
-        ]
+        why = self._lasting(pins) | left | {move.component.name: "to be upgraded" for move in turn}
+        running = self.ways.reported()
+        return [row(name, running, self._record, load_unheld(self.opened), why.get(name, "")) for name in running.parts]
 
-    def _wanted(self, access: Access) -> tuple[Pins, list[Move]]:
-        """The pins without what is held (but for what failed in that version), and what they would move."""
-        self._text, self._record = made_of(access)
+    def _wanted(self) -> tuple[Pins, list[Move]]:
+        """The pins, without what is held but for what failed in just that version; and what they would move."""
+        self._text, self._record = self.ways.made_of()
         lift = (self.asked.names or components.NAMES) if self.asked.again else ()
-        wanted = components.unheld(load_unheld(self.opened), self.opened.pins, lift)
-        artifacts = ensure_artifacts(replace(self.opened, pins=wanted), self.report, self.sources)
-        return wanted, components.moves(self._record, components.sealed(wanted.entries, artifacts), wanted.images)
+        pins = components.unheld(load_unheld(self.opened), self.opened.pins, lift)
+        entries = components.sealed(pins.entries, self.ways.artifacts(pins))
+        return pins, components.moves(self._record, entries, pins.images)
+
+    def _lasting(self, pins: Pins) -> dict[str, str]:
+        return components.lasting(components.held_in(pins.entries), load_unheld(self.opened).entries)
 
     def _whose_turn(self, moves: Sequence[Move]) -> tuple[list[Move], dict[str, str]]:
         """Those to be made now, and why the others are not.
@@ -153,83 +130,75 @@ class Upgrading:
         Raises:
             InputError: K3s is pinned at a release from which there is no way back.
         """
-        turn, left = components.chosen(moves, self.asked.names), {}
-        for move in moves:
-            if move not in turn:
-                left[move.component.name] = components.TURN
-        for move in turn:
-            if move.component.name != "k3s":
-                continue
-            if why := releases.refused(move.old, move.new):
+        asked = components.chosen(moves, self.asked.names)
+        turn, left = [], {move.component.name: components.TURN for move in moves if move not in asked}
+        for move in asked:
+            if move.component.name == "k3s" and (why := releases.refused(move.old, move.new)):
                 right = f"bring up a new node with it, or pin {move.old} in {pins_of(self.opened.inventory).name}"
                 raise InputError(Problem("", 0, "k3s", why, right))
-            opens = self.opens()
-            if opens is not None and not self.asked.now:
+            if move.component.name == "k3s" and not self.asked.now and opens(self.opened, self.clock()) is not None:
                 left["k3s"] = f"{components.WAITS}its window, {self.opened.spec.kubernetes.upgrade_window} (UTC)"
-                turn = [other for other in turn if other is not move]
+            else:
+                turn.append(move)
         return turn, left
-
-    def opens(self) -> datetime | None:
-        """When K3s's window opens next; None while it is open, and where there is none."""
-        return opens(self.opened, self.clock())
 
     # --- doing -------------------------------------------------------------------------------------------------------
 
     def run(self) -> Outcome:
         """Upgrade what is to be upgraded; what fails goes back, and nothing is tried after it.
 
+        Interrupted or killed, what has not moved stays held, and the same call goes on.
+
         Raises:
             InputError: the pins cannot be, or K3s's release has no way back; nothing was touched.
             StepError: the node does not pass smoke as it is; or a component failed and could not be taken back.
             DeadlineError: as StepError.
         """
-        began = time.monotonic()
-        access, _ = access_of(self.opened)
-        wanted, moves = self._wanted(access)
+        began = self.monotonic()
+        pins, moves = self._wanted()
         turn, left = self._whose_turn(moves)
-        lasting = components.lasting(components.held_in(wanted.entries), load_unheld(self.opened).entries)
-        window = {name: why for name, why in left.items() if why != components.TURN}
-        self._hold(lasting | {move.component.name: components.TURN for move in moves} | window)
+        lasting = self._lasting(pins)
+        self._hold(lasting | {move.component.name: components.TURN for move in moves} | left)
         done: list[Done] = []
         failed: Failed | None = None
         try:
             if turn:
                 self._first()
-            for move in turn:
-                since = time.monotonic()
-                failed = self._one(access, move)
-                if failed is not None:
-                    break
-                done.append(Done(move.component.name, move.old, move.new, round(time.monotonic() - since, 1)))
+            while turn and failed is None:
+                move, since = turn.pop(0), self.monotonic()
+                failed = self._one(move)
+                if failed is None:
+                    done.append(Done(move.component.name, move.old, move.new, round(self.monotonic() - since, 1)))
         except BinderNodeError:
-            self._hold(self._ended())
+            self._end()
             raise
-        # Interrupted, the others stay held: the same command goes on.
-        self._hold(self._ended())
-        return Outcome(self.name, tuple(done), failed, lasting | left, round(time.monotonic() - began, 1))
+        self._end()
+        return Outcome(self.opened.spec.name, tuple(done), failed, lasting | left, round(self.monotonic() - began, 1))
 
-    def _ended(self) -> dict[str, str]:
-        return {name: why for name, why in self._held.items() if why != components.TURN}
+    def _end(self) -> None:
+        """Nothing waits for its turn any more: the pins say again what `up` does."""
+        self._hold({name: why for name, why in self._held.items() if why != components.TURN})
 
     def _first(self) -> None:
         """The node with its other changes and the versions that it has, proven: what fails later is an upgrade's."""
-        with step(self.report, STAGE, "check the node before anything moves"):
-            self._up()
+        with step(self.report, STAGE, BEFORE):
+            self.ways.up(None)
+            self._text, self._record = self.ways.made_of()
             if failures := self._prove():
                 remedy = "mend it first, or name what does not count by --accept"
-                raise StepError(self.name, "check the node before anything moves", told(failures), remedy)
+                raise StepError(self.opened.spec.name, BEFORE, told(failures), remedy)
 
-    def _one(self, access: Access, move: Move) -> Failed | None:
+    def _one(self, move: Move) -> Failed | None:
         name, what = move.component.name, f"{move.component.name} from {move.old} to {move.new}"
+        data = {"component": name, "from": move.old, "to": move.new}
         if move.component.ends_builds:
-            self._await_builds(access)
-        self.report(Event("start", STAGE, what, {"component": name, "from": move.old, "to": move.new}))
+            self._await_builds()
+        self.report(Event("start", STAGE, what, data))
         self._hold({other: why for other, why in self._held.items() if other != name})
         try:
-            self._up(before=True)
-            why = self._versions(access, name) or told(self._prove())
-        except LockedError:
-            raise
+            # It is not yet what the node is made of: a run that is killed here goes back in the next.
+            self.ways.up(self._text)
+            why = self._versions(name) or told(self._prove())
         except BinderNodeError as error:
             why = str(error)
         except KeyboardInterrupt:
@@ -237,83 +206,64 @@ class Upgrading:
             raise
         if why:
             return self._back(move, why)
-        # What it was made of moves on now that it is proven; until here a run that is killed goes back.
-        self._up()
-        self._text, self._record = made_of(access)
-        self.report(Event("done", STAGE, what, {"component": name, "from": move.old, "to": move.new}))
+        self.ways.up(None)
+        self._text, self._record = self.ways.made_of()
+        self.report(Event("done", STAGE, what, data))
         return None
 
     def _back(self, move: Move, why: str) -> Failed:
-        name = move.component.name
+        name, node = move.component.name, self.opened.spec.name
         data = {"component": name, "from": move.new, "to": move.old}
         self.report(Event("warn", STAGE, f"{name} {move.new}: {why}; going back to {move.old}", data))
         self._hold({**self._held, name: components.failed(move.new, why)})
         try:
-            self._up()
-            failures = told(self._prove())
+            self.ways.up(None)
+            failures = self._versions(name) or told(self._prove())
         except BinderNodeError as error:
             failures = str(error)
         if failures:
-            remedy = (
-                f"`binder-node up {self.name}` tries {move.old} again; `binder-node smoke {self.name}` says what fails"
-            )
-            raise StepError(
-                self.name, f"take {name} back to {move.old}", f"{failures}; it went back for: {why}", remedy
-            )
-        self.report(Event("failed", STAGE, f"{name} {move.new} went back to {move.old}: {why}", data))
+            reason = f"{failures}; it was to go back because of {why}"
+            remedy = f"`binder-node up {node}` makes it {move.old} again, `binder-node smoke {node}` tells what fails"
+            raise StepError(node, f"take {name} back to {move.old}", reason, remedy)
+        self.report(Event("failed", STAGE, f"{name} {move.new} went back to {move.old}", data))
         return Failed(name, move.old, move.new, why)
-
-    def _versions(self, access: Access, name: str) -> str:
-        """What runs of a component that is not what is pinned now."""
-        pins = self._now().pins
-        return wrong(reported(access, self.opened.spec), name, pins.entries)
 
     # --- steps -------------------------------------------------------------------------------------------------------
 
-    def _now(self) -> Opened:
-        return open_spec(str(self.opened.inventory), self.opened.pins.overlay)
-
     def _hold(self, held: Mapping[str, str]) -> None:
         """Write down which components keep the version that the node has."""
-        path = held_of(self.opened.inventory)
-        text = components.kept(self._record, held)
+        path, text = held_of(self.opened.inventory), components.kept(self._record, held)
         self._held = dict(held)
         if text:
             files.replace(path, text.encode(), 0o644)
         else:
             path.unlink(missing_ok=True)
 
-    def _up(self, *, before: bool = False) -> None:
-        """`up` by the pins as they are now; ``before``: the node keeps saying that it is made of what it was."""
-        node = open_node(self._now(), quiet(self.report), sources=self.sources)
-        verbs.up(replace(node, made_of=self._text) if before else node, self.report)
+    def _versions(self, name: str) -> str:
+        """What runs of a component that is not what is pinned now."""
+        now = open_spec(str(self.opened.inventory), self.opened.pins.overlay)
+        return wrong(self.ways.reported(), name, now.pins.entries)
 
     def _prove(self) -> list[Result]:
         """The checks that fail and go on failing."""
-        deadline, only = time.monotonic() + SETTLE_SECONDS, ""
+        deadline, only = self.monotonic() + SETTLE_SECONDS, ""
         while True:
-            left = failing(self.smoke(only), self.asked.accept)
-            if not left or time.monotonic() > deadline:
+            left = failing(self.ways.smoke(only), self.asked.accept)
+            if not left or self.monotonic() > deadline:
                 return left
             only = ",".join(result.check.id for result in left)
             self.report(Event("progress", STAGE, f"not yet: {told(left)}"))
             self.sleep(PAUSE)
 
-    def _await_builds(self, access: Access) -> None:
+    def _await_builds(self) -> None:
         """Builds under way end when this restarts: wait for them, but not for ever."""
-        deadline = time.monotonic() + self.asked.builds
-        while True:
-            done = remote.run(access, f"{sudo(access)}{BUILDS}", timeout=30, check=False)
-            count = len(done.stdout.split())
-            if not count:
-                return
-            if time.monotonic() > deadline:
-                self.report(
-                    Event("warn", STAGE, f"{count} builds go on after {self.asked.builds:.0f} s: they will end")
-                )
+        deadline, most = self.monotonic() + self.asked.builds, self.asked.builds
+        while count := self.ways.builds():
+            if self.monotonic() > deadline:
+                self.report(Event("warn", STAGE, f"{count} builds are still under way after {most:.0f} s and will end"))
                 return
             self.report(Event("progress", STAGE, f"wait for {count} builds to end", {"builds": count}))
-            self.sleep(min(5.0, max(0.1, deadline - time.monotonic())))
+            self.sleep(5.0)
 
 
 def opens(opened: Opened, now: datetime) -> datetime | None:
@@ -346,10 +296,10 @@ def in_time(
 
 
 def row(name: str, running: Reported, record: PinsFile, pins: Pins, why: str) -> Row:
+    """A component as it is; ``why`` it is not as pinned, where that is known already."""
     first = components.component(name).pins[0]
     made = record.entries[first].version if first in record.entries else ""
-    why = why or (wrong(running, name, record.entries) if made else "")
-    return Row(name, running.of(name), made, pins.entries[first].version, why)
+    return Row(name, running.of(name), made, pins.entries[first].version, why or wrong(running, name, record.entries))
 
 
 def failing(found: Summary, accept: Sequence[str]) -> list[Result]:

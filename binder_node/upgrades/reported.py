@@ -11,7 +11,7 @@ from typing import Any
 from binder_node.artifacts.pins import Pin
 from binder_node.layout import BUILDKIT_SOCKET, NAMESPACE, RELEASE
 from binder_node.spec.model import NodeStorage, Spec
-from binder_node.upgrades.components import COMPONENTS, component
+from binder_node.upgrades.components import component
 
 REGISTRIES, MINIO, BUILDKIT = ("registry-push.service", "registry-pull.service"), "minio.service", "buildkit.service"
 NOTHING = "nothing"
@@ -21,11 +21,11 @@ NOTHING = "nothing"
 class Reported:
     """By component: what runs, and the version that it says of itself (:data:`NOTHING` where it does not answer)."""
 
-    versions: Mapping[str, Mapping[str, str]]
+    parts: Mapping[str, Mapping[str, str]]
 
     def of(self, name: str) -> str:
         """A component's version in a word; more than one where its parts differ."""
-        return ", ".join(dict.fromkeys(self.versions.get(name, {}).values())) or NOTHING
+        return ", ".join(dict.fromkeys(self.parts.get(name, {}).values())) or NOTHING
 
 
 def script() -> str:
@@ -101,14 +101,12 @@ def is_of(reported: str, pin: Pin) -> bool:
 
 
 def wrong(reported: Reported, name: str, entries: Mapping[str, Pin]) -> str:
-    """Where a component's parts are others than pinned; empty where all are as pinned."""
-    pin = entries[component(name).pins[0]]
+    """Where a component's parts are others than pinned; empty where all are as pinned, or nothing is."""
+    first = component(name).pins[0]
+    if first not in entries:
+        return ""
+    pin = entries[first]
     others = [
-        f"{part} is {version}" for part, version in reported.versions.get(name, {}).items() if not is_of(version, pin)
+        f"{part} is {version}" for part, version in reported.parts.get(name, {}).items() if not is_of(version, pin)
     ]
     return f"{', '.join(others)}; the pins say {pin.version}" if others else ""
-
-
-def as_pinned(reported: Reported, entries: Mapping[str, Pin]) -> bool:
-    """Whether every component that reports is the pinned one."""
-    return not any(wrong(reported, item.name, entries) for item in COMPONENTS if item.name in reported.versions)
