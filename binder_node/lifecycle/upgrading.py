@@ -130,7 +130,7 @@ class Upgrading:
         Raises:
             InputError: K3s is pinned at a release from which there is no way back.
         """
-        asked = components.chosen(moves, self.asked.names)
+        asked = [move for move in moves if not self.asked.names or move.component.name in self.asked.names]
         turn, left = [], {move.component.name: components.TURN for move in moves if move not in asked}
         for move in asked:
             if move.component.name == "k3s" and (why := releases.refused(move.old, move.new)):
