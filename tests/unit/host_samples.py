@@ -19,6 +19,7 @@ from binder_node.spec.sizing import defaults
 GOLDEN = Path(__file__).parent / "golden" / "host"
 ADDRESS = "198.18.7.20"
 MANIFESTS = "apiVersion: v1\nkind: Namespace\nmetadata: {name: binder}\n"
+MADE_OF = '[k3s]\nversion = "v1.35.8+k3s1"\n'
 ENGINE = {"site/engine.py": b"print('engine')\n", "etc/repo2docker.py": b"c = None\n"}
 NAMES = ("k3s", "k3s-images", "minio", "registry", "buildkitd", "buildctl", "cni-bridge", "cni-host-local",
          "cni-loopback", "helm", "binderhub-chart")  # fmt: skip
@@ -96,7 +97,7 @@ def sample_artifacts() -> dict[str, Artifact]:
 def sample_wanted(spec: Spec | None = None) -> Wanted:
     wanted = spec or sample_spec()
     own, engine = ("", {}) if wanted.central else (MANIFESTS, ENGINE)
-    return render(wanted, sample_secrets(), sample_artifacts(), ADDRESS, own, engine)
+    return render(wanted, sample_secrets(), sample_artifacts(), ADDRESS, own, engine, made_of=MADE_OF)
 
 
 VARIANTS = {"plain": sample_spec, "other": other_spec, "central": central_spec}
