@@ -31,7 +31,7 @@ from binder_node.lifecycle.lock import locked
 from binder_node.lifecycle.membership import Reached
 from binder_node.lifecycle.opened import Opened, open_spec, pins_of
 from binder_node.lifecycle.releasing import deployed_here, refuse_other_changes, release
-from binder_node.upgrades.components import held_in
+from binder_node.upgrades.components import held_in, merged
 
 # A build image is about 500 MB to pull, and canaries are small.
 BUILD_SECONDS = 600.0
@@ -94,8 +94,9 @@ class Following:
         with self._alone():
             refuse_other_changes(self._now(), self.sources, self.report)
             text = follow.pins_text(image, self._chart(str(versions.get("binderhub", ""))))
-            self._before = [read(self.pins) if self.pins.exists() else None]
-            self._write(text)
+            before = read(self.pins) if self.pins.exists() else None
+            self._before = [before]
+            self._write(merged(before, text) if before else text)
             release(self.opened, self.sources, quiet(self.report))
 
     def back(self) -> None:

@@ -110,8 +110,9 @@ class Upgrading:
         pins, moves = self._wanted()
         turn, left = self._whose_turn(moves)
         why = self._lasting(pins) | left | {move.component.name: "to be upgraded" for move in turn}
-        running = self.ways.reported()
-        return [row(name, running, self._record, load_unheld(self.opened), why.get(name, "")) for name in running.parts]
+        running, pinned = self.ways.reported(), load_unheld(self.opened)
+        there = [name for name in components.NAMES if name in running.parts]
+        return [row(name, running, self._record, pinned, why.get(name, "")) for name in there]
 
     def _wanted(self) -> tuple[Pins, list[Move]]:
         """The pins, without what is held but for what failed in just that version; and what they would move."""

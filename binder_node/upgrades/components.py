@@ -168,9 +168,17 @@ def unheld(pins: Pins, now: Pins, lift: Iterable[str]) -> Pins:
 
 def edited(text: str, entries: Mapping[str, Pin]) -> str:
     """A pins file's text with these tables in place of, with their comments, or after those that are there."""
+    return merged(text, written(entries, {}, "#"))
+
+
+def merged(text: str, more: str) -> str:
+    """A pins file's text with the tables of another in place of, or after, its own; images one by one."""
+    import tomllib
+
     import tomlkit
 
     document = tomlkit.parse(text)
-    for name, pin in entries.items():
-        document[name] = tomlkit.item(pin.model_dump(mode="json", exclude_defaults=True))
+    for name, table in tomllib.loads(more).items():
+        old = document.get(name, {}) if name == "images" else {}
+        document[name] = tomlkit.item({**old, **table})
     return tomlkit.dumps(document)

@@ -15,6 +15,7 @@ from binder_node.upgrades.components import (
     held_in,
     kept,
     lasting,
+    merged,
     moves,
     record_of,
     same,
@@ -137,3 +138,12 @@ def test_a_pins_file_keeps_its_other_tables_when_one_is_replaced() -> None:
     assert set(found) == {"images", "k3s", "other"}
     assert set(found["k3s"]) == {"version", "release"}
     assert edited(changed, {"k3s": turned(PINS.entries["k3s"], "v1.35.9+k3s1")}) == changed
+
+
+def test_following_the_prime_leaves_a_nodes_other_pins() -> None:
+    text = '[images]\nbuild = "r2d:1"\nother = "x:1"\n\n[registry]\nversion = "v4"\nfile = {path = "registry"}\n'
+    new = '# head\n[images]\nbuild = "r2d:2"\n\n[binderhub-chart]\nversion = "2"\n'
+    found = tomllib.loads(merged(text, new))
+    assert found["images"] == {"build": "r2d:2", "other": "x:1"}
+    assert found["registry"]["version"] == "v4"
+    assert found["binderhub-chart"] == {"version": "2"}
