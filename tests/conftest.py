@@ -33,6 +33,7 @@ BESIDE = (
     "integration/test_testbed_hetzner_faults.py",
     "integration/test_testbed_hetzner_schema.py",
     "integration/test_testbed_openstack.py",
+    "integration/test_upgrade_pinning.py",
 )
 
 

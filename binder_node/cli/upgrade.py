@@ -49,6 +49,8 @@ def upgrade(
     accept: Annotated[
         str, typer.Option(metavar="CHECKS", help="Checks that may fail, before and after: machine.clock,...")
     ] = "",
+    settle: Annotated[float, typer.Option(min=0, help="Seconds until a check that still fails counts as failed.")] = 90,
+    builds: Annotated[float, typer.Option(min=0, help="Seconds that builds under way have to end.")] = 600,
     repository: Annotated[
         str,
         typer.Option(
@@ -85,7 +87,7 @@ def upgrade(
     from binder_node.lifecycle.proving import Proof
 
     with errors():
-        asked = upgrading.Asked(_names(components or [], patch), again, now, _words(accept))
+        asked = upgrading.Asked(_names(components or [], patch), again, now, _words(accept), builds, settle)
         found, order = opened.open_spec(node, pins), opened.sources(source, bundle)
         if show:
             with reporting(Output.text) as told:

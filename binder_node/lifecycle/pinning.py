@@ -28,11 +28,12 @@ def pin(opened: Opened, name: str, version: str) -> tuple[Path, str]:
     """
     if name not in NAMES:
         raise InputError(Problem("", 0, "--to", f"{name!r} is no component", f"one of {', '.join(NAMES)}"))
-    file, entries = pins_of(opened.inventory), _entries(load_unheld(opened), name, version)
+    file, pins = pins_of(opened.inventory), load_unheld(opened)
+    if pins.entries[component(name).pins[0]].version == version:
+        return file, ""
+    entries = _entries(pins, name, version)
     old = files.text(file, "name versions there") if file.exists() else ""
     new = edited(old or HEAD, entries)
-    if new == old:
-        return file, ""
     files.replace(file, new.encode(), 0o644)
     return file, unified(str(file), old.splitlines(), new.splitlines())
 

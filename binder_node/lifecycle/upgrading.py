@@ -78,13 +78,15 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What the operator wants: ``names`` of components (none: all), failed ones tried ``again``, K3s ``now`` whatever
-    its window, checks whose failure is accepted, seconds for builds under way to end."""
+    its window, checks whose failure is accepted, seconds for builds under way to end, and for what restarted to settle
+    before a failure counts."""
 
     names: tuple[str, ...] = ()
     again: bool = False
     now: bool = False
     accept: tuple[str, ...] = ()
     builds: float = BUILDS_SECONDS
+    settle: float = SETTLE_SECONDS
 
 
 @dataclass(slots=True)
@@ -247,7 +249,7 @@ class Upgrading:
 
     def _prove(self) -> list[Result]:
         """The checks that fail and go on failing."""
-        deadline, only = self.monotonic() + SETTLE_SECONDS, ""
+        deadline, only = self.monotonic() + self.asked.settle, ""
         while True:
             left = failing(self.ways.smoke(only), self.asked.accept)
             if not left or self.monotonic() > deadline:
