@@ -24,16 +24,6 @@ COREDNS_IMAGE, TRAEFIK_IMAGE = "rancher/mirrored-coredns-coredns:1.15.0", "ranch
 PROBE = "docker.io/library/probe:1"
 
 _VERSION = "k8s.io/component-base/version"
-KUBE = local_go.Program(
-    "kube",
-    HERE / "kube",
-    ldflags=(
-        "-X", f"{_VERSION}.gitVersion={VERSION}", "-X", f"{_VERSION}.gitMajor=1", "-X", f"{_VERSION}.gitMinor=35",
-        "-X", f"{_VERSION}.gitCommit=standin", "-X", f"{_VERSION}.gitTreeState=clean",
-        "-X", f"k8s.io/client-go/pkg/version.gitVersion={VERSION}",
-    ),
-    overlays={("github.com/k3s-io/kine", "pkg/endpoint/init.go"): "overlay/drivers.go"},
-)  # fmt: skip
 COREDNS = local_go.Program(
     "coredns",
     HERE / "coredns",
@@ -47,16 +37,35 @@ TRAEFIK = local_go.Program(
     ldflags=("-X", "github.com/traefik/traefik/v3/pkg/version.Version=3.6.12"),
     overlays={("github.com/go-acme/lego/v4", "providers/dns/zz_gen_dns_providers.go"): "overlay/dns.go"},
 )
-SUPERVISOR = local_go.Program(
-    "k3s-supervisor",
-    HERE.parent / "k3s",
-    ldflags=(
-        "-X", f"main.version={VERSION}", "-X", f"main.corednsImage={COREDNS_IMAGE}",
-        "-X", f"main.traefikImage={TRAEFIK_IMAGE}",
-    ),
-)  # fmt: skip
 PAUSE = local_go.Program("pause", HERE / "pause")
 POD_PROBE = local_go.Program("probe", HERE / "probe")
+
+
+def kube(version: str) -> local_go.Program:
+    """Kubernetes, which says that it is ``version``."""
+    return local_go.Program(
+        "kube",
+        HERE / "kube",
+        ldflags=(
+            "-X", f"{_VERSION}.gitVersion={version}", "-X", f"{_VERSION}.gitMajor=1", "-X", f"{_VERSION}.gitMinor=35",
+            "-X", f"{_VERSION}.gitCommit=standin", "-X", f"{_VERSION}.gitTreeState=clean",
+            "-X", f"k8s.io/client-go/pkg/version.gitVersion={version}",
+        ),
+        overlays={("github.com/k3s-io/kine", "pkg/endpoint/init.go"): "overlay/drivers.go"},
+    )  # fmt: skip
+
+
+def supervisor(version: str) -> local_go.Program:
+    """What answers as K3s, which says that it is ``version``."""
+    return local_go.Program(
+        "k3s-supervisor",
+        HERE.parent / "k3s",
+        ldflags=(
+            "-X", f"main.version={version}", "-X", f"main.corednsImage={COREDNS_IMAGE}",
+            "-X", f"main.traefikImage={TRAEFIK_IMAGE}",
+        ),
+    )  # fmt: skip
+
 
 # Name in the payload: name of the pin. K3s has the CNI plugins in the same folder.
 PINNED = {name: name for name in ("containerd", "containerd-shim-runc-v2", "ctr")} | {
@@ -66,28 +75,32 @@ PINNED = {name: name for name in ("containerd", "containerd-shim-runc-v2", "ctr"
 
 @dataclass(frozen=True)
 class Builder:
-    """Makes the artifacts, each once: what is in the cache under the same key is not made again."""
+    """Makes the artifacts, each once: what is in the cache under the same key is not made again.
+
+    ``version`` is what K3s and Kubernetes say of themselves; another than :data:`VERSION` is the same source.
+    """
 
     report: Reporter
     cache: Cache = field(default_factory=Cache)
+    version: str = VERSION
 
     def k3s(self) -> Path:
-        """The self-extracting executable."""
+        """The self-extracting executable; where it is not :data:`VERSION`, its path in the cache."""
         paths = {"kube": self.kube()} | self._pinned(PINNED)
-        supervisor = self._local(SUPERVISOR)
-        key = _key("k3s", {name: digest(path) for name, path in {**paths, "": supervisor}.items()}, debian.index())
+        own = self._local(supervisor(self.version))
+        key = _key("k3s", {name: digest(path) for name, path in {**paths, "": own}.items()}, debian.index())
         if (stored := self.cache.lookup(key, self.report)) is None:
             with step(self.report, "artifacts", "k3s (put together)"), self.cache.scratch() as scratch:
                 (bin_folder := scratch / "bin").mkdir()
                 debian.unpack(bin_folder, scratch)
                 payload.fill(bin_folder, paths)
-                payload.assemble(supervisor, bin_folder, scratch / "k3s", scratch)
+                payload.assemble(own, bin_folder, scratch / "k3s", scratch)
                 stored = self.cache.add(key, "k3s", scratch / "k3s", executable=True)
-        return _link(stored, OUT / "k3s")
+        return _link(stored, OUT / "k3s") if self.version == VERSION else stored.path
 
     def kube(self) -> Path:
         """Kubernetes' servers, kubectl and what K3s has beside them in one executable, which acts by its name."""
-        return self._local(KUBE)
+        return self._local(kube(self.version))
 
     def images(self) -> Path:
         """K3s's airgap images, as K3s publishes them: one tar.zst."""
