@@ -165,7 +165,7 @@ class Upgrading:
         done: list[Done] = []
         failed: Failed | None = None
         try:
-            if turn:
+            if turn or self._adrift():
                 self._first()
             while turn and failed is None:
                 move, since = turn.pop(0), self.monotonic()
@@ -230,6 +230,11 @@ class Upgrading:
             raise StepError(node, f"take {name} back to {move.old}", reason, remedy)
         self.report(Event("failed", STAGE, f"{name} {move.new} went back to {move.old}", data))
         return Failed(name, move.old, move.new, why)
+
+    def _adrift(self) -> bool:
+        """Whether something runs that is not what the node was made of: a run was killed before it had proven it."""
+        running = self.ways.reported()
+        return any(wrong(running, name, self._record.entries) for name in running.parts)
 
     # --- steps -------------------------------------------------------------------------------------------------------
 

@@ -245,6 +245,24 @@ def test_killed_before_it_was_proven_the_next_run_goes_back_and_tries_again(worl
     assert [item.component for item in done.done] == ["registry", "buildkit"]
 
 
+def test_killed_before_it_was_proven_and_pinned_no_more_it_goes_back(world: World) -> None:
+    world.pin(registry="v3.1.3")
+
+    def at(what: str) -> None:
+        if what == "smoke" and world.runs["registry"] == "v3.1.3":
+            raise Killed
+
+    world.at = at
+    with pytest.raises(Killed):
+        world.upgrading().run()
+    world.at, world.did = lambda _: None, []
+    (world.folder / "new.pins.toml").unlink()
+    assert world.upgrading().run().done == ()
+    assert (world.did, world.runs) == (["up registry v3.1.2", "smoke"], OLD)
+    assert world.upgrading().run().done == ()
+    assert world.did == ["up registry v3.1.2", "smoke"]
+
+
 def test_interrupted_what_was_under_way_is_held(world: World) -> None:
     world.pin(registry="v3.1.3")
 
