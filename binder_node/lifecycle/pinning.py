@@ -8,11 +8,12 @@ from binder_node import files
 from binder_node.artifacts.pins import Pin, Pins, ReleasePin
 from binder_node.binder.client import Binder, told
 from binder_node.errors import InputError, Problem, StepError
+from binder_node.events import Reporter, step
 from binder_node.host.diff import unified
 from binder_node.lifecycle.following import found_chart
 from binder_node.lifecycle.opened import Opened, load_unheld, pins_of
 from binder_node.upgrades.components import NAMES, component, edited
-from binder_node.upgrades.releases import newest_patch, turned
+from binder_node.upgrades.releases import newest_patch, refused, turned
 
 HEAD = "# Versions of this node's own, over all other pins. Commit it.\n"
 
@@ -31,6 +32,8 @@ def pin(opened: Opened, name: str, version: str) -> tuple[Path, str]:
     file, pins = pins_of(opened.inventory), load_unheld(opened)
     if pins.entries[component(name).pins[0]].version == version:
         return file, ""
+    if name == "k3s" and (why := refused(pins.entries["k3s"].version, version)):
+        raise InputError(Problem("", 0, "--to", f"k3s: {why}", "bring up a new node with it"))
     entries = _entries(pins, name, version)
     old = files.text(file, "name versions there") if file.exists() else ""
     new = edited(old or HEAD, entries)
@@ -60,19 +63,21 @@ def _chart(pinned: Pin, version: str) -> Pin:
     return pinned.model_copy(update={"version": found.version, "release": release, "held": ""})
 
 
-def newest_k3s(opened: Opened, channels: str) -> tuple[str, str]:
-    """K3s's pinned version, and its newest patch release by the list at ``channels``; empty where it is that one.
+def newest_k3s(opened: Opened, channels: str, report: Reporter) -> str:
+    """K3s's newest patch release of the pinned minor one, by the list at ``channels``; the pinned where none is newer.
 
     Raises:
         StepError: the list does not answer, or has no such release.
         DeadlineError: it does not answer in time.
     """
     pinned, what = load_unheld(opened).entries["k3s"].version, "look for K3s's newest patch release"
-    with Binder(channels) as asked:
-        answer = asked.request("GET", channels, what, follow_redirects=True)
-    if answer.status_code != 200:
-        raise StepError("here", what, f"{channels}: {told(answer)}", "name another list by --channels")
-    try:
-        return pinned, newest_patch(answer.text, pinned)
-    except ValueError as error:
-        raise StepError("here", what, f"{channels}: {error}", "name another list by --channels") from None
+    with step(report, "upgrade", what) as found:
+        with Binder(channels) as asked:
+            answer = asked.request("GET", channels, what, follow_redirects=True)
+        if answer.status_code != 200:
+            raise StepError("here", what, f"{channels}: {told(answer)}", "name another list by --channels")
+        try:
+            found["version"] = newest_patch(answer.text, pinned) or pinned
+        except ValueError as error:
+            raise StepError("here", what, f"{channels}: {error}", "name another list by --channels") from None
+        return str(found["version"])

@@ -9,9 +9,6 @@ from urllib.parse import quote
 
 from binder_node.artifacts.pins import ModulePin, Pin, ReleasePin
 
-# Where K3s says which release is the newest of each minor one (https://docs.k3s.io/upgrades/manual).
-CHANNELS = "https://update.k3s.io/v1-release/channels"
-
 
 class Number(NamedTuple):
     """A K3s release: Kubernetes' three numbers, and K3s's own."""
@@ -50,7 +47,7 @@ def refused(old: str, new: str) -> str:
 
 
 def newest_patch(channels: str, version: str) -> str:
-    """The newest release of ``version``'s minor one in what :data:`CHANNELS` answers; empty where it is none newer.
+    """The newest release of ``version``'s minor one in K3s's list of channels; empty where none is newer.
 
     Raises:
         ValueError: the answer has another form, ``version`` is no release's number, or its minor has no channel.

@@ -10,6 +10,7 @@ from pytest_httpserver import HTTPServer
 
 from binder_node.artifacts.pins import load_pins
 from binder_node.errors import InputError, StepError
+from binder_node.events import silent
 from binder_node.lifecycle.opened import Opened, open_spec
 from binder_node.lifecycle.pinning import newest_k3s, pin
 from tests.unit.test_lifecycle_draining import INVENTORY
@@ -82,6 +83,8 @@ def test_what_cannot_be_pinned_is_said_and_nothing_is_written(opened: Opened, ht
         pin(opened, "kubernetes", "v1.35.9")
     with pytest.raises(InputError, match=r"minio .*its module has a version of its own"):
         pin(opened, "minio", "RELEASE.2026-01-01T00-00-00Z")
+    with pytest.raises(InputError, match=r"k3s: from v1.35.8\+k3s1 to v1.36.4\+k3s1 there is no way back"):
+        pin(opened, "k3s", "v1.36.4+k3s1")
     with pytest.raises(StepError, match="has none"):
         pin(opened, "chart", "1.0.0-0.dev.git.3991.hdeadbeef")
     assert not opened.inventory.with_suffix(".pins.toml").exists()
@@ -91,9 +94,9 @@ def test_the_newest_patch_release_by_k3ss_own_list(opened: Opened, httpserver: H
     channels = {"data": [{"id": "stable", "latest": "v1.36.4+k3s1"}, {"id": "v1.35", "latest": "v1.35.12+k3s1"}]}
     httpserver.expect_request("/moved").respond_with_data("", status=302, headers={"Location": "/channels"})
     httpserver.expect_request("/channels").respond_with_data(json.dumps(channels))
-    assert newest_k3s(opened, httpserver.url_for("/moved")) == ("v1.35.8+k3s1", "v1.35.12+k3s1")
-    pin(opened, "k3s", "v1.35.12+k3s1")
-    assert newest_k3s(again(opened), httpserver.url_for("/channels")) == ("v1.35.12+k3s1", "")
+    assert newest_k3s(opened, httpserver.url_for("/moved"), silent) == "v1.35.12+k3s1"
+    pin(opened, "k3s", "v1.35.13+k3s1")  # newer than the list
+    assert newest_k3s(again(opened), httpserver.url_for("/channels"), silent) == "v1.35.13+k3s1"
 
 
 @pytest.mark.parametrize(
@@ -103,9 +106,9 @@ def test_the_newest_patch_release_by_k3ss_own_list(opened: Opened, httpserver: H
 def test_a_list_that_does_not_tell(opened: Opened, httpserver: HTTPServer, status: int, answer: str, why: str) -> None:
     httpserver.expect_request("/channels").respond_with_data(answer, status=status)
     with pytest.raises(StepError, match=f"look for K3s's newest patch release: .*{why}.*--channels"):
-        newest_k3s(opened, httpserver.url_for("/channels"))
+        newest_k3s(opened, httpserver.url_for("/channels"), silent)
 
 
 def test_a_list_that_is_not_there(opened: Opened) -> None:
     with pytest.raises(StepError, match="look for K3s's newest patch release"):
-        newest_k3s(opened, "http://127.0.0.1:9/channels")
+        newest_k3s(opened, "http://127.0.0.1:9/channels", silent)
