@@ -99,7 +99,8 @@ def moves(record: PinsFile, entries: Mapping[str, Pin], images: Mapping[str, str
 
 def kept(record: PinsFile, held: Mapping[str, str]) -> str:
     """The text of ``NODE.held.toml``: each component in ``held`` (name: why) as the record has it; empty for none."""
-    entries, images = {}, {}
+    entries: dict[str, Pin] = {}
+    images: dict[str, str] = {}
     for name, why in held.items():
         item = component(name)
         entries |= {
