@@ -171,6 +171,8 @@ def test_following_the_prime_proves_a_new_build_image_and_refuses_a_broken_one(
         assert done.last["data"]["what"] == "parity"
         assert 0 < done.last["data"]["minutes"] < 10
         assert pins.read_text().endswith(f'[images]\nbuild = "{new}"\n')
+        # A release made alone is known on the node, too: an upgrade does not take it for one that is to be made.
+        assert f'build = "{new}"' in home.ssh("cat /etc/binder-node/pins.toml")
 
         # An image that is none: the release stays as it is, so that the redirector leaves the node out.
         hub = home.ssh("k3s ctr images ls -q | grep -m 1 /k8s-hub:").strip()

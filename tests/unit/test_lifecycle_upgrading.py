@@ -7,19 +7,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from binder_node.artifacts.model import Artifact
 from binder_node.artifacts.pins import Pins, PinsFile, load_pins, parse_pins
+from binder_node.artifacts.store import Sources
 from binder_node.errors import InputError, StepError
 from binder_node.events import Event, silent
+from binder_node.lifecycle.following import Following
 from binder_node.lifecycle.opened import held_of, open_spec
 from binder_node.lifecycle.upgrade_ways import Ways
 from binder_node.lifecycle.upgrading import Asked, Upgrading, failing, in_time, told
 from binder_node.smoke.checks import Check, Outcome, Result
 from binder_node.smoke.run import Summary
-from binder_node.upgrades.components import COMPONENTS, TURN, held_in, record_of
+from binder_node.upgrades.components import COMPONENTS, TURN, failed, held_in, kept, record_of
 from binder_node.upgrades.releases import turned
 from binder_node.upgrades.reported import Reported
 from tests.unit.test_lifecycle_draining import INVENTORY
@@ -357,3 +360,12 @@ def test_what_counts_as_failed() -> None:
     assert told([result("k3s.dns", "blocked", "x.y")]) == "k3s.dns: could not be looked at"
     many = [result(f"a.{number}", "failed") for number in range(5)]
     assert told(many) == "a.0: wrong; a.1: wrong; a.2: wrong; and 2 more"
+
+
+def test_a_chart_that_is_held_does_not_follow_the_prime(world: World) -> None:
+    held_of(world.inventory).write_text(kept(world.made_of()[1], {"chart": failed("2.0", "no hub")}))
+    nobody: Any = None
+    with pytest.raises(
+        InputError, match=r"its chart is held: 2.0 failed: no hub; `binder-node upgrade new chart --again`"
+    ):
+        Following(open_spec(str(world.inventory), None), nobody, nobody, Sources((), None), silent)
