@@ -78,7 +78,7 @@ def test_a_full_node_refuses_with_a_clear_word_and_that_is_no_failure(home: Home
     assert found["failing"] == 0
     assert found["outcomes"]["refused"] >= 2
     (cause,) = found["causes"]
-    assert (cause["stage"], cause["cause"]) == ("launch", "quota")
+    assert (cause["outcome"], cause["cause"]) == ("refused", "quota")
     assert cause["example"].startswith("Too many users")
 
 
