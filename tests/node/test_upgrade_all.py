@@ -20,6 +20,7 @@ from binder_node.upgrades.releases import turned
 from tests.node.harness import PINS, Home, make_home
 from tests.node.test_upgrade import held, made_of, pinned, shown
 from tests.testbed.build.stand_in import VERSION, Builder
+from tests.testbed.world.host import RUN
 
 pytestmark = [
     pytest.mark.node,
@@ -112,7 +113,7 @@ def test_every_component_moves_and_a_session_lives_through_it(upsilon: Home, ses
         binderhub_chart=("1.0.0-0.testbed.2", chart(tmp_path, "1.0.0-0.testbed.2")),
     )
     began = time.monotonic()
-    done = upsilon.run("upgrade", "--repository", f"{upsilon.git}/minimal.git", "-o", "json", timeout=1500).ok()
+    done = upsilon.run("upgrade", "-o", "json", timeout=900).ok()
     print(f"{time.monotonic() - began:.0f} s: {done.last['data']['done']}")
     assert [(item["component"], item["old"], item["new"]) for item in done.last["data"]["done"]] == [
         ("registry", "v3.1.1", "v3.1.2"),
@@ -138,9 +139,8 @@ def test_a_k3s_that_does_not_start_goes_back_and_the_session_lives_on(
     bad.write_text("#!/bin/sh\necho this is no K3s >&2\nexit 1\n")
     text = pinned(upsilon).read_text()
     pin(upsilon, k3s=("v1.35.6+k3s1", bad))
-    pinned(upsilon).write_text(
-        pinned(upsilon).read_text() + "\n" + text.partition("[k3s-images]")[1] + text.partition("[k3s-images]")[2]
-    )
+    _, head, rest = text.partition("[k3s-images]")
+    pinned(upsilon).write_text(f"{pinned(upsilon).read_text()}\n{head}{rest}")
     failed = upsilon.run("upgrade", "-o", "json", timeout=900)
     assert failed.code == 1
     outcome = failed.last["data"]
@@ -200,8 +200,8 @@ def test_outside_of_its_window_k3s_is_left_alone_and_held(upsilon: Home) -> None
     upsilon.inventory.write_text(
         f"{inventory}kubernetes: {{upgrade_window: '{SHUT.format(f'{hour:02}', f'{hour:02}')}'}}\n"
     )
-    tables = text.partition("[binderhub-chart]")
-    pinned(upsilon).write_text(tables[1] + tables[2])
+    _, head, chart_table = text.partition("[binderhub-chart]")
+    pinned(upsilon).write_text(head + chart_table)
     runs = shown(upsilon)["k3s"]["runs"]
     assert runs == NEWER
     left = upsilon.run("upgrade", "-o", "json").ok().last["data"]["left"]
@@ -210,3 +210,17 @@ def test_outside_of_its_window_k3s_is_left_alone_and_held(upsilon: Home) -> None
     assert shown(upsilon)["k3s"]["runs"] == runs
     done = upsilon.run("upgrade", "--now", "-o", "json", timeout=900).ok().last["data"]["done"]
     assert [(item["component"], item["new"]) for item in done] == [("k3s", VERSION)]
+
+
+def test_a_builder_proven_by_a_branch_that_nobody_has_built(upsilon: Home) -> None:
+    pins = load_pins(Path(PINS)).entries
+    older = {name: turned(pins[name], OLD[name]) for name in ("buildkitd", "buildctl")}
+    with pinned(upsilon).open("a") as file:
+        file.write(written(older, {}, "\n# the builder before"))
+    where = RUN / upsilon.name / "git/minimal.git"
+    asked = ("--repository", f"{upsilon.git}/minimal.git", "--push-to", str(where))
+    done = upsilon.run("upgrade", "buildkit", *asked, "-o", "json", timeout=1200).ok()
+    assert [(item["component"], item["new"]) for item in done.last["data"]["done"]] == [("buildkit", "v0.33.0")]
+    assert not [
+        event for event in done.events if event["stage"] == "smoke" and "deep ones left out" in event["message"]
+    ]
