@@ -79,13 +79,13 @@ def buildkit(text: str) -> str:
 
 
 def minio(text: str) -> str:
-    """Of ``minio --version``.
+    """Of ``minio --version``, whatever the name by which it was started.
 
-    >>> minio("minio version RELEASE.2025-09-07T16-13-09Z (commit-id=07c3a429)\\nRuntime: go1.24")
+    >>> minio("exe version RELEASE.2025-09-07T16-13-09Z (commit-id=07c3a429)\\nRuntime: go1.24")
     'RELEASE.2025-09-07T16-13-09Z'
     """
     words = text.split()
-    return words[2] if words[:2] == ["minio", "version"] and len(words) > 2 else NOTHING
+    return words[2] if words[1:2] == ["version"] and len(words) > 2 else NOTHING
 
 
 def is_of(reported: str, pin: Pin) -> bool:

@@ -11,7 +11,7 @@ from binder_node.upgrades.reported import NOTHING, Reported, buildkit, is_of, la
 from tests.unit.host_samples import central_spec, other_spec, sample_spec
 
 PINS = load_pins().entries
-MINIO = "minio version DEVELOPMENT.2026-02-12T20-18-48Z (commit-id=7aac2a2c5b7c)\nRuntime: go1.26.8 linux/amd64"
+MINIO = "exe version DEVELOPMENT.2026-02-12T20-18-48Z (commit-id=7aac2a2c5b7c)\nRuntime: go1.26.8 linux/amd64"
 ANSWER = {
     "units": {
         "registry-push.service": "/proc/7/exe github.com/distribution/distribution/v3 v3.1.2",
