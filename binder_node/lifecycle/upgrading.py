@@ -201,7 +201,8 @@ class Upgrading:
         try:
             # It is not yet what the node is made of: a run that is killed here goes back in the next.
             self.ways.up(self._text)
-            why = self._versions(name) or told(self._prove())
+            # The checks first: what they wait for, like the kubelet's next word to the API, is there afterwards.
+            why = told(self._prove()) or self._versions(name)
         except BinderNodeError as error:
             why = str(error)
         except KeyboardInterrupt:
@@ -221,7 +222,7 @@ class Upgrading:
         self._hold({**self._held, name: components.failed(move.new, why)})
         try:
             self.ways.up(None)
-            failures = self._versions(name) or told(self._prove())
+            failures = told(self._prove()) or self._versions(name)
         except BinderNodeError as error:
             failures = str(error)
         if failures:
