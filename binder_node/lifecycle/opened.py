@@ -103,7 +103,8 @@ def open_node(opened: Opened, report: Reporter, *, sources: Sources, write: bool
     for component, why in held_in(opened.pins.entries).items():
         report(Event("warn", "artifacts", f"{component} is held: {why}", {"component": component}))
     made_of = record_of(opened.pins, artifacts)
-    return Node(opened.spec, secrets, artifacts, opened.pins.images, opened.runtime, opened.erase_disk, made_of)
+    images = opened.pins.images
+    return Node(opened.spec, secrets, artifacts, images, opened.runtime, opened.erase_disk, made_of=made_of)
 
 
 def ensure_artifacts(opened: Opened, report: Reporter, sources: Sources) -> dict[str, Artifact]:
