@@ -134,6 +134,84 @@ def _traefik(spec: Spec, authority: str) -> Iterator[Manifest]:
     if authority:
         metadata, data = {"name": AUTHORITY, **about}, {"ca.pem": LiteralScalarString(authority)}
         yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    yield {
+        "apiVersion": "helm.cattle.io/v1",
+        "kind": "HelmChartConfig",
+        "metadata": {"name": "traefik", **about},
+        "spec": {"valuesContent": LiteralScalarString(yaml_stream([traefik(spec, authority)]))},
+    }
+
+
+def _namespace() -> Manifest:
+    # Build pods mount the engine's folder from the node, which every other level of pod security forbids.
+    labels = {**OWN, "pod-security.kubernetes.io/enforce": "privileged"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
+
+
+def _priority() -> Manifest:
+    return {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": PRIORITY, "labels": OWN},
+        "value": PRIORITY_VALUE,
+        "globalDefault": False,
+        "description": "BinderHub, JupyterHub and its proxy: before users' pods.",
+    }
+
+
+def _registry_service() -> Manifest:
+    """The registry's reading half as pods see it: a Service without a selector, for what runs on the host."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": REGISTRY_SERVICE, "namespace": NAMESPACE, "labels": OWN},
+        "spec": {"ports": [{"name": "http", "protocol": "TCP", "port": 80, "targetPort": PULL_PORT}]},
+    }
+
+
+def _registry_endpoint(address: str) -> Manifest:
+    # No kubernetes.io/service-name controller manages this slice: managed-by says that it is ours to keep.
+    labels = {
+        **OWN,
+        "kubernetes.io/service-name": REGISTRY_SERVICE,
+        "endpointslice.kubernetes.io/managed-by": "binder-node",
+    }
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": f"{REGISTRY_SERVICE}-node", "namespace": NAMESPACE, "labels": labels},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "protocol": "TCP", "port": PULL_PORT}],
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}] if address else [],
+    }
+
+
+def _build_policy(spec: Spec, address: str) -> Manifest:
+    """Build pods clone repositories; the steps of a build run in BuildKit's network, which is the firewall's.
+
+    The chart's own `networkPolicy` renders nothing, and user pods have JupyterHub's.
+    """
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "builds", "namespace": NAMESPACE, "labels": OWN},
+        "spec": {
+            "podSelector": {"matchLabels": BUILD_PODS},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [],
+            "egress": [_names(), *outward(spec, address)],
+        },
+    }
+
+
+def _traefik(spec: Spec, authority: str) -> Iterator[Manifest]:
+    """What K3s's helm-controller lays over the values of the chart that it brings."""
+    from ruamel.yaml.scalarstring import LiteralScalarString
+
+    about = {"namespace": "kube-system", "labels": OWN}
+    if authority:
+        metadata, data = {"name": AUTHORITY, **about}, {"ca.pem": LiteralScalarString(authority)}
+        yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
     if values := traefik(spec, authority):
         yield {
             "apiVersion": "helm.cattle.io/v1",

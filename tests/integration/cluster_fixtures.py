@@ -199,7 +199,10 @@ def _write(path: Path, text: str) -> None:
 
 
 def apply_manifests(found: Api, spec: Spec, address: str) -> None:
-    """What K3s does with its manifests folder."""
+    """What K3s does with its manifests folder, after its own kinds."""
+    kinds = Path(__file__).parents[1] / "testbed/k3s/manifests/crds.yaml"
+    found.kubectl("apply", "-f", str(kinds))
+    found.kubectl("wait", "--for=condition=established", "--timeout=20s", "-f", str(kinds))
     found.kubectl("apply", "-f", "-", given=manifests(spec, address))
 
 

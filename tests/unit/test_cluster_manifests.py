@@ -17,6 +17,10 @@ def objects(address: str = ADDRESS) -> dict[str, Any]:
     return {f"{item['kind']} {item['metadata']['name']}": item for item in found}
 
 
+# Before users' pods, when cores are short.
+FIRST = {"resources": {"requests": {"cpu": "100m", "memory": "64Mi"}}}
+
+
 def test_the_objects() -> None:
     assert list(objects()) == [
         "Namespace binder",
@@ -24,6 +28,7 @@ def test_the_objects() -> None:
         "Service registry",
         "EndpointSlice registry-node",
         "NetworkPolicy builds",
+        "HelmChartConfig traefik",
     ]
 
 
@@ -55,7 +60,10 @@ REDIRECT = [
 
 
 def test_with_a_certificate_of_ones_own_traefik_sends_everybody_to_https() -> None:
-    assert chart_values(mode="files", certificate="/c.pem", key="/k.pem") == {"additionalArguments": REDIRECT}
+    assert chart_values(mode="files", certificate="/c.pem", key="/k.pem") == {
+        "additionalArguments": REDIRECT,
+        **FIRST,
+    }
 
 
 def test_by_acme_traefik_keeps_its_store_in_the_state_folder_and_is_alone_with_it() -> None:
@@ -74,6 +82,7 @@ def test_by_acme_traefik_keeps_its_store_in_the_state_folder_and_is_alone_with_i
                 {"name": "acme", "hostPath": {"path": "/var/lib/binder-node/acme", "type": "Directory"}}
             ]
         },
+        **FIRST,
         "updateStrategy": {"type": "Recreate"},
     }
 

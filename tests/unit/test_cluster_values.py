@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from binder_node.cluster.engine.executor import executor_source
+from binder_node.cluster.line import line_source
 from binder_node.cluster.manifests import outward
 from binder_node.cluster.values import Layer, compose, merged, own, parsed, read, revealed, secret_texts, shown, size
 from binder_node.errors import InputError
@@ -111,7 +112,7 @@ def test_the_nodes_own() -> None:
             "KubernetesBuildExecutor": {"build_image": IMAGES["build"]},
         },
         "podAnnotations": {"binder-node/hub": "bf61c2ca"},
-        "extraConfig": {"10-binder-node-engine": executor_source(spec)},
+        "extraConfig": {"10-binder-node-engine": executor_source(spec), "20-binder-node-line": line_source(spec)},
         "ingress": {"hosts": ["bids.example.org"], "tls": []},
         "jupyterhub": {
             "hub": {

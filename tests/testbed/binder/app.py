@@ -22,7 +22,7 @@ from traitlets.config import Application
 from . import handlers, names, quota, tokens
 from .build import BuildExecutor, KubernetesBuildExecutor, KubernetesCleaner
 from .launcher import Launcher
-from .quota import LaunchQuota, RateLimiter
+from .quota import KubernetesLaunchQuota, LaunchQuota, RateLimiter
 from .registry import DockerRegistry
 
 CHECK_SECONDS = 15  # a health check's answer is kept so long
@@ -38,6 +38,7 @@ class BinderHub(Application):
         KubernetesBuildExecutor,
         KubernetesCleaner,
         LaunchQuota,
+        KubernetesLaunchQuota,
         RateLimiter,
         DockerRegistry,
         Launcher,
@@ -56,6 +57,8 @@ class BinderHub(Application):
     about_message = Unicode("", config=True)
     per_repo_quota = Integer(0, config=True)
     concurrent_build_limit = Integer(32, config=True)
+    executor_threads = Integer(5, config=True, help="For short calls that block, like those to Kubernetes.")
+    launch_quota_class = Type(KubernetesLaunchQuota, klass=LaunchQuota, config=True)
     build_class = Type(KubernetesBuildExecutor, klass=BuildExecutor, config=True)
     build_cleaner_class = Type(KubernetesCleaner, config=True, allow_none=True)
     build_cleanup_interval = Integer(60, config=True)
@@ -98,7 +101,8 @@ class BinderHub(Application):
         # A build takes two threads: one watches the pod, one its log.
         self.build_pool = ThreadPoolExecutor(self.concurrent_build_limit * 2)
         self.registry = DockerRegistry(parent=self)
-        self.launch_quota = LaunchQuota(parent=self)
+        self.executor = ThreadPoolExecutor(self.executor_threads)
+        self.launch_quota = self.launch_quota_class(parent=self, executor=self.executor)
         self.rate_limiter = RateLimiter(parent=self)
         self.launcher = Launcher(
             parent=self, hub_url=self.hub_url, hub_url_local=self.hub_url_local, hub_api_token=self.hub_api_token

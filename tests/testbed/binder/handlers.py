@@ -160,8 +160,8 @@ class BuildHandler(Base):
         keeping = asyncio.create_task(self._keep_alive())
         try:
             await self._serve(provider, spec)
-        except quota.LaunchQuotaExceededError as error:
-            await self.fail(str(error))
+        except quota.LaunchQuotaExceeded as error:
+            await self.fail(error.message)
         finally:
             keeping.cancel()
 
@@ -210,8 +210,9 @@ class BuildHandler(Base):
 
     async def _check_quota(self, repo: Repo) -> None:
         try:
-            await self.hub.launch_quota.check_repo_quota(self.image, self.hub.per_repo_quota, repo.url)
-        except quota.LaunchQuotaExceededError as error:
+            config = {"quota": self.hub.per_repo_quota}
+            await self.hub.launch_quota.check_repo_quota(self.image, config, repo.url)
+        except quota.LaunchQuotaExceeded as error:
             metrics.LAUNCH_COUNT.labels(error.status, *_labels(repo)).inc()
             raise
 

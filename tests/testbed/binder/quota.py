@@ -6,6 +6,7 @@ import json
 import os
 import time
 from typing import Any as AnyType
+from typing import NamedTuple
 
 from tornado.ioloop import IOLoop
 from traitlets import Any, Integer, Unicode, default
@@ -17,20 +18,41 @@ USERS = "app=jupyterhub,component=singleuser-server"
 BUILDS = f"component={BUILD_LABEL}"
 
 
-class LaunchQuotaExceededError(Exception):
-    """The message is for the person who waits; ``status`` is the quota's name in the metrics."""
+class LaunchQuotaExceeded(Exception):
+    """``message`` is for the person who waits; ``status`` is the quota's name in the metrics."""
 
-    def __init__(self, message: str, status: str) -> None:
-        super().__init__(message)
-        self.status = status
+    def __init__(self, message: str, *, quota: int, used: int, status: str) -> None:
+        super().__init__()
+        self.message, self.quota, self.used, self.status = message, quota, used, status
+
+
+class ServerQuotaCheck(NamedTuple):
+    """What a check that was passed found: servers, those of the same repository, and how many of these may be."""
+
+    total: int
+    matching: int
+    quota: int | None
 
 
 class LaunchQuota(LoggingConfigurable):
+    """No limit."""
+
+    executor = Any(allow_none=True, help="Where calls that block are run.")
+    total_quota = Integer(None, allow_none=True, config=True, help="None: no limit; 0: nothing may be launched.")
+
+    async def check_repo_quota(
+        self, image_name: str, repo_config: dict[str, AnyType], repo_url: str
+    ) -> ServerQuotaCheck | None:
+        """Raise :class:`LaunchQuotaExceeded` when one more session would be too many."""
+        del image_name, repo_config, repo_url
+        return None
+
+
+class KubernetesLaunchQuota(LaunchQuota):
     """Counts pods in every phase, as upstream does: one that has ended but is still there counts."""
 
     api = Any()
     namespace = Unicode(config=True)
-    total_quota = Integer(None, allow_none=True, config=True, help="None: no limit; 0: nothing may be launched.")
 
     @default("api")
     def _default_api(self) -> AnyType:
@@ -49,21 +71,26 @@ class LaunchQuota(LoggingConfigurable):
             )
             return list(json.loads(answer.read())["items"])
 
-        return await IOLoop.current().run_in_executor(None, fetch)
+        return await IOLoop.current().run_in_executor(self.executor, fetch)
 
-    async def check_repo_quota(self, image_name: str, repo_quota: int, repo_url: str) -> None:
-        """Raise :class:`LaunchQuotaExceededError` when one more session would be too many."""
+    async def check_repo_quota(
+        self, image_name: str, repo_config: dict[str, AnyType], repo_url: str
+    ) -> ServerQuotaCheck | None:
+        repo_quota = repo_config.get("quota")
         if self.total_quota is None and not repo_quota:
-            return
+            return None
         pods = await self.pods(USERS)
         if self.total_quota is not None and len(pods) >= self.total_quota:
             self.log.error("BinderHub is full: %s/%s", len(pods), self.total_quota)
-            raise LaunchQuotaExceededError("Too many users on this BinderHub! Try again soon.", "pod_quota")
+            message = "Too many users on this BinderHub! Try again soon."
+            raise LaunchQuotaExceeded(message, quota=self.total_quota, used=len(pods), status="pod_quota")
         wanted = image_name.rpartition(":")[0]
         same = sum(any(c["image"].rpartition(":")[0] == wanted for c in pod["spec"]["containers"]) for pod in pods)
         if repo_quota and same >= repo_quota:
             self.log.error("%s has exceeded quota: %s/%s", repo_url, same, repo_quota)
-            raise LaunchQuotaExceededError(f"Too many users running {repo_url}! Try again soon.", "repo_quota")
+            message = f"Too many users running {repo_url}! Try again soon."
+            raise LaunchQuotaExceeded(message, quota=repo_quota, used=same, status="repo_quota")
+        return ServerQuotaCheck(len(pods), same, repo_quota)
 
 
 class RateLimiter(LoggingConfigurable):

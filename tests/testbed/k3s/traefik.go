@@ -33,6 +33,7 @@ type traefikValues struct {
 	Deployment             struct {
 		AdditionalVolumes []map[string]any `yaml:"additionalVolumes"`
 	} `yaml:"deployment"`
+	Resources      map[string]any `yaml:"resources"`
 	UpdateStrategy struct {
 		Type string `yaml:"type"`
 	} `yaml:"updateStrategy"`
@@ -104,7 +105,16 @@ func (v *traefikValues) replacements() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []string{"%{TRAEFIK_ARGS}%", args.String(), "%{TRAEFIK_MOUNTS}%", mounts, "%{TRAEFIK_VOLUMES}%", volumes}, nil
+	resources := []byte("{}")
+	if v.Resources != nil {
+		if resources, err = json.Marshal(v.Resources); err != nil {
+			return nil, err
+		}
+	}
+	return []string{
+		"%{TRAEFIK_ARGS}%", args.String(), "%{TRAEFIK_MOUNTS}%", mounts, "%{TRAEFIK_VOLUMES}%", volumes,
+		"%{TRAEFIK_RESOURCES}%", string(resources),
+	}, nil
 }
 
 func more(items []map[string]any) (string, error) {
