@@ -262,7 +262,7 @@ class Upgrading:
                 return left
             only = ",".join(result.check.id for result in left)
             self.report(Event("progress", STAGE, f"not yet: {told(left)}"))
-            self.sleep(PAUSE)
+            self.sleep(min(PAUSE, self.asked.settle / 5))
 
     def _await_builds(self) -> None:
         """Builds under way end when this restarts: wait for them, but not for ever."""

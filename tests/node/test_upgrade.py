@@ -45,7 +45,7 @@ def shown(home: Home) -> dict[str, dict[str, str]]:
 
 
 def upgrade(home: Home, *args: str) -> Ran:
-    return home.run("upgrade", "registry", "-o", "json", "--settle", "5", *args)
+    return home.run("upgrade", "registry", "-o", "json", "--settle", "20", *args)
 
 
 @pytest.fixture
