@@ -115,10 +115,11 @@ with socket.create_server(("127.0.0.1", {LATE_PORT})) as server:
         for ends in ((asker, store, False), (store, asker, True)):
             threading.Thread(target=pump, args=ends, daemon=True).start()
 """
-LATE_RULES = (
-    f"table ip late {{ chain out {{ type nat hook output priority -110; "
-    f"oif lo tcp dport 9000 meta skuid 0 redirect to :{LATE_PORT}; }} }}"
-)
+LATE_RULES = f"""
+add table ip late
+add chain ip late out {{ type nat hook output priority -110; }}
+add rule ip late out oif lo tcp dport 9000 meta skuid 0 redirect to :{LATE_PORT}
+"""
 NO_TAINT = until(f'test -z "$({K} get node -o jsonpath={{.items[0].spec.taints}})"')
 
 
@@ -164,7 +165,7 @@ QUIET: tuple[Fault, ...] = (
         f"cat > {LATE_BUCKET} <<'PY'\n{LATE_ANSWERS}PY\n"
         f"systemd-run -q --collect --unit=late-bucket --uid=nobody python3 {LATE_BUCKET} && "
         + until(f"ss -Hltn | grep -q 127.0.0.1:{LATE_PORT}", 10)
-        + f" && echo '{LATE_RULES}' | nft -f -",
+        + f" && nft -f - <<'NFT'\n{LATE_RULES}NFT\n",
         f"nft delete table ip late; systemctl stop late-bucket; rm {LATE_BUCKET}",
     ),
     fault(
