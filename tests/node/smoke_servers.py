@@ -75,15 +75,8 @@ hold(seen[-1], ["example.org/stay"])
 time.sleep(130)
 hold(seen[-1], None)
 """
+# Those that wait for minutes come last.
 SERVERS = [
-    harm(
-        "the repository's image starts something that serves nobody",
-        ("true", "true"),
-        only="pipeline.launch",
-        deep=True,
-        repository="deaf",
-        pipeline__launch="the image was built, its server did not come up",
-    ),
     harm(
         "the repository's image starts its server again whenever it ends",
         ("true", "true"),
@@ -129,6 +122,14 @@ SERVERS = [
         only="isolation.rights",
         deep=True,
         isolation__rights="holds a token for the Kubernetes API",
+    ),
+    harm(
+        "the repository's image starts something that serves nobody",
+        ("true", "true"),
+        only="pipeline.launch",
+        deep=True,
+        repository="deaf",
+        pipeline__launch="the image was built, its server did not come up",
     ),
     harm(
         "the pod of a server that was stopped stays",
