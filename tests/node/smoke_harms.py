@@ -257,13 +257,13 @@ HARMS = [
         "something else answers in the place of BinderHub's health",
         (
             f"{KUBECTL} apply -f - <<YAML\n"
-            "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: more}, spec: {rules: [{host: "
-            "$(hostname).test, http: {paths: [{path: /health, pathType: Prefix, backend: {service: {name: hub, port: "
-            "{number: 8081}}}}]}}]}}\nYAML\nsleep 3",
+            "{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: more}, spec: "
+            "{ingressClassName: traefik, rules: [{host: $(hostname).test, http: {paths: [{path: /health, "
+            "pathType: Prefix, backend: {service: {name: proxy-public, port: {number: 80}}}}]}}]}}\nYAML\nsleep 3",
             f"{KUBECTL} delete ingress more && sleep 3",
         ),
         only="binder",
-        binder__health="ask BinderHub for /health: HTTP 404",
+        binder__health="ask BinderHub for /health: HTTP ",
     ),
     harm(
         "another build image than the values'",
