@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from binder_node.errors import InputError, Problem, StepError
 from binder_node.smoke.checks import Check, Result, catalogue, chosen, names
 
-PACKAGE = "binder_node.smoke"
 # pytest's exit codes: https://docs.pytest.org/en/stable/reference/exit-codes.html
 INTERRUPTED, INTERNAL, USAGE, NOTHING = 2, 3, 4, 5
 
@@ -45,7 +44,7 @@ class Summary:
         return sum(result.outcome == outcome for result in self.results)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # pytest keeps its plugins in sets
 class _Listener:
     """A pytest plugin: it keeps the results, and what broke outside of any check."""
 
@@ -103,7 +102,10 @@ def run(
         raise InputError(Problem("", 0, "--only", f"no such layer or check: {error}", right)) from None
     if junit is not None:
         _writable(junit)
-    argv = ["--pyargs", PACKAGE, "--node", node, "-c", str(Path(__file__).with_name("smoke.ini")), "-s"]
+    # By its path, not by `--pyargs`: for want of a path pytest looks for a conftest.py in `tests` of the folder that it
+    # is called in, a checkout's for example.
+    own = Path(__file__).parent
+    argv = [str(own), "--node", node, "-c", str(own / "smoke.ini"), "-s"]
     # Nobody else's plugins, settings or screen: a result must not depend on what is installed beside us.
     argv += ["--disable-plugin-autoload", "-p", "binder_node.smoke.plugin", "-p", "no:terminal"]
     argv += ["-p", "no:cacheprovider", "--rootdir", str(Path(__file__).parents[2])]

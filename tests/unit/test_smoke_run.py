@@ -140,6 +140,19 @@ def test_a_part_runs_with_what_it_needs(home: Path) -> None:
     ]
 
 
+def test_in_a_checkout_nobody_elses_tests_are_looked_at(home: Path) -> None:
+    """Where most operators are: its `tests` have a conftest.py."""
+    (home / "tests").mkdir()
+    (home / "tests/conftest.py").write_text("raise SystemExit('somebody else')\n")
+    try:
+        done = binder_node(home, "smoke", "lone", "--only", "machine.ssh", "-o", "json")
+    finally:
+        (home / "tests/conftest.py").unlink()
+        (home / "tests").rmdir()
+    assert done.returncode == 1, done.stderr
+    assert [entry["outcome"] for entry in json.loads(done.stdout)["checks"]] == ["failed"]
+
+
 @pytest.mark.parametrize("file", [".", "lone.xml/out.xml"])
 def test_a_report_that_cannot_be_written_is_told_before_anything_is_run(home: Path, file: str) -> None:
     (home / "lone.xml").touch()
