@@ -58,6 +58,15 @@ def scaled(deployment: str, label: str) -> tuple[str, str]:
     )
 
 
+def instead(program: str, script: str) -> tuple[str, str]:
+    """Commands that put another program in a program's place, and take it away.
+
+    A container's clock and cores are its host's: what tells them tells other ones.
+    """
+    place = f"/usr/local/bin/{program}"
+    return f"printf '#!/bin/sh\\n%s\\n' '{script}' > {place} && chmod 755 {place}", f"rm {place}"
+
+
 K3S_AGAIN = f"systemctl restart k3s && {until(f'{K} get --raw /readyz >/dev/null 2>&1')}"
 # Kubernetes' own word for the node, and buildkitd, which comes and goes with its containerd.
 SETTLED = until(f"test -S {BUILD_SOCKET} && {K} wait --for=condition=Ready node --all --timeout=1s >/dev/null 2>&1")
@@ -98,8 +107,6 @@ PRESSED = (
     '--subresource=status --patch-file=/root/pressure; sleep 0.3; done"; '
     + until(f"{K} get node $NODE -o jsonpath={{.status.conditions}} | grep -q Injected", 20)
 )
-# A container's clock is its host's: what tells the time on the node tells another one.
-LATE = "/usr/local/bin/date"
 # Whatever root asks of MinIO, the checks' questions among it, goes through this, and is answered an hour ago.
 LATE_BUCKET, LATE_PORT = "/run/late-bucket.py", 9999
 LATE_ANSWERS = f"""
@@ -149,17 +156,8 @@ def restarting_minio() -> Fault:
 
 # Each of these is one thing out of order that disturbs nothing else, and costs no restart: they can be put in together.
 QUIET: tuple[Fault, ...] = (
-    fault(
-        "machine.size",
-        "sed 's/^MemTotal:.*/MemTotal: 1000000 kB/' /proc/meminfo > /run/meminfo && "
-        "mount --bind /run/meminfo /proc/meminfo",
-        "umount /proc/meminfo && rm /run/meminfo",
-    ),
-    fault(
-        "machine.clock",
-        f'printf \'#!/bin/sh\\nexec /usr/bin/date -d "-1 minute" "$@"\\n\' > {LATE} && chmod 755 {LATE}',
-        f"rm {LATE}",
-    ),
+    fault("machine.size", *instead("nproc", "echo 1")),
+    fault("machine.clock", *instead("date", 'exec /usr/bin/date -d "-1 minute" "$@"')),
     fault(
         "storage.clock",
         f"cat > {LATE_BUCKET} <<'PY'\n{LATE_ANSWERS}PY\n"

@@ -165,6 +165,7 @@ def by_names(home: Home, hosts: str) -> dict[str, Any]:
     """The check of the public names, where this computer's names are those of ``hosts``."""
     own = home.folder / "hosts"
     own.write_text(hosts)
+    home.ssh("true")  # the shared connection is there: one made within would hold the machine's disk for a minute
     # In a mount namespace of its own: nobody else sees these names.
     bound = f'mount --make-rprivate / && mount --bind {own} /etc/hosts && exec "$@"'
     argv = ["unshare", "--mount", "sh", "-c", bound, "sh", *home.argv("smoke", "-o", "json")]
