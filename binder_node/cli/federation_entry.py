@@ -57,7 +57,10 @@ def register(
     checkout: CheckoutOption,
     guide: GuideOption = None,
     weight: Annotated[
-        float | None, typer.Option("--weight", min=0, help="To begin with. Default: 10.", show_default=False)
+        float | None,
+        typer.Option(
+            "--weight", min=0, help="To begin with; 0: none before its ramp. Default: 10.", show_default=False
+        ),
     ] = None,
     branch: BranchOption = "",
     show: ShowOption = False,
