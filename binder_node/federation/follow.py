@@ -25,6 +25,8 @@ What = Literal["parity", "out", "silent", "changed", "upgraded", "failed", "refu
 CANARIES = ("gh/binder-examples/requirements", "gh/binder-examples/conda")
 # A prime that is being upgraded answers with old and new replicas in turns.
 SETTLED = 2
+# So often in a row a canary is tried that cannot even be built: ssh or BinderHub's pod may be away for a moment.
+TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Ways:
 
     ``prime`` and ``member`` give their /versions, ``reasons`` why the redirector leaves the member out though they are
     the same. ``build`` builds a canary (image, repository) beside the running release, ``upgrade`` makes the release
-    what the prime is, ``launch`` launches a canary on it, ``back`` makes it what it was. Each raises StepError.
+    what the prime is, ``launch`` launches a canary on it, ``back`` makes it what it was. Each raises StepError; of a
+    build, that says nothing of the canary.
     """
 
     prime: Callable[[], Versions]
@@ -76,6 +79,7 @@ class Follower:
     _out: float | None = None
     _seen: tuple[Versions, int] | None = None
     _refused: tuple[Versions, Look] | None = None
+    _untried: int = 0
 
     def run(self, every: float, *, once: bool) -> Look:
         """Look every ``every`` seconds. With ``once``, until the member is as the prime and in rotation, or refused."""
@@ -122,8 +126,17 @@ class Follower:
             return self._refuse(prime, "", "the prime's /versions name no build image")
         for repo in self.canaries:
             self.report(Event("start", STAGE, f"{self.name}: build {repo} on {image}"))
-            if why := self._tried(lambda repo=repo: self.ways.build(image, repo)):  # type: ignore[misc]
-                return self._refuse(prime, repo, f"canary {repo} was not built on {image}: {why}")
+            try:
+                why, again = self.ways.build(image, repo).why, False
+            except StepError as error:
+                self._untried += 1
+                why, again = str(error), self._untried < TRIES
+            message = f"canary {repo} was not built on {image}: {why}"
+            if again:
+                return Look("silent", message, repo, self._minutes())
+            if why:
+                return self._refuse(prime, repo, message)
+        self._untried = 0
         try:
             self.ways.upgrade(prime)
         except LockedError as error:
@@ -132,15 +145,15 @@ class Follower:
             return self._undo(prime, "", f"the upgrade failed: {error}")
         for repo in self.canaries:
             self.report(Event("start", STAGE, f"{self.name}: launch {repo}"))
-            if why := self._tried(lambda repo=repo: self.ways.launch(repo)):  # type: ignore[misc]
+            if why := self._launched(repo):
                 return self._undo(prime, repo, f"canary {repo} was not launched after the upgrade: {why}")
         # A BinderHub that goes may answer once more: it is not followed by another upgrade.
         self._seen = None
         return Look("upgraded", f"upgraded to {told(prime)}", minutes=self._minutes())
 
-    def _tried(self, canary: Callable[[], Outcome]) -> str:
+    def _launched(self, repo: str) -> str:
         try:
-            return canary().why
+            return self.ways.launch(repo).why
         except StepError as error:
             return str(error)
 
@@ -152,6 +165,7 @@ class Follower:
         return self._refuse(prime, canary, message)
 
     def _refuse(self, prime: Versions, canary: str, message: str) -> Look:
+        self._untried = 0
         look = Look("failed", message, canary, self._minutes())
         self._refused = (prime, look)
         return look

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -99,6 +99,30 @@ def test_a_canary_that_is_not_built_leaves_the_release_alone_and_is_named() -> N
     assert (look.what, look.canary) == ("failed", "b")
     assert look.message == "canary b was not built on r2d:2: no such image"
     assert world.own == versions("r2d:1")
+
+
+@pytest.mark.parametrize(
+    ("times", "looks"),
+    [
+        (2, ["changed", "silent", "silent", "upgraded"]),
+        (3, ["changed", "silent", "silent", "failed", "refused"]),
+    ],
+)
+def test_a_canary_that_cannot_be_tried_is_no_failure_of_the_canary(times: int, looks: list[str]) -> None:
+    """The node's ssh is away for two looks, or for good."""
+    world = World(prime=versions("r2d:2"))
+    follower, left = world.follower(), [StepError("new", "build a", "connection refused")] * times
+
+    def build(image: str, repo: str) -> Outcome:
+        if left:
+            raise left.pop()
+        return world.build(image, repo)
+
+    follower.ways = replace(follower.ways, build=build)
+    seen = [follower.look() for _ in looks]
+    assert [look.what for look in seen] == looks
+    assert seen[1].canary == "a"
+    assert seen[1].message == "canary a was not built on r2d:2: new: build a: connection refused"
 
 
 def test_a_canary_that_is_not_launched_takes_the_upgrade_back() -> None:
