@@ -138,12 +138,11 @@ def _candidate(node: str, direct: bool) -> tuple[Any, Way]:
     from binder_node.federation.ask import Way
     from binder_node.federation.config import member_at
     from binder_node.lifecycle import opened
-    from binder_node.lifecycle.verbs import public_url
 
     found = opened.open_spec(node, None)
     spec = found.spec
     addresses = {spec.names.binder: opened.access_of(found)[1]} if direct else {}
-    member = member_at(spec.federation.member or spec.name, public_url(spec), spec.federation.weight)
+    member = member_at(spec.federation.member or spec.name, spec.url(spec.names.binder), spec.federation.weight)
     return member, Way(addresses, trust(spec))
 
 

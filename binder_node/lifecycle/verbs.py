@@ -19,7 +19,7 @@ from binder_node.node import Access, Node
 from binder_node.providers import provider_for
 from binder_node.providers.base import KEEP, NOTHING, Kept, Provider
 from binder_node.providers.offers import Bill
-from binder_node.spec.model import S3Storage, Spec
+from binder_node.spec.model import S3Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,7 @@ class Outcome:
 
 def url_of(node: Node) -> str:
     """BinderHub's public address."""
-    return public_url(node.spec)
-
-
-def public_url(spec: Spec) -> str:
-    """BinderHub's public address, as the inventory has it."""
-    return spec.url(spec.names.binder)
+    return node.spec.url(node.spec.names.binder)
 
 
 def _machine(node: Node, report: Reporter) -> tuple[Provider, Inspected]:
