@@ -249,7 +249,7 @@ HARMS = [
     ),
     harm(
         "BinderHub looks for JupyterHub elsewhere",
-        settings("s#( +)hub_url: .*#&\\n\\1hub_url_local: http://hub.invalid/#"),
+        settings("s#hub_url_local: .*#hub_url_local: http://hub.invalid#"),
         only="binder",
         binder__hub="cannot reach JupyterHub",
     ),

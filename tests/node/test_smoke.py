@@ -108,7 +108,7 @@ def test_a_node_that_is_well_is_green_by_both_doors(home: Home) -> None:
 
 
 def test_many_small_failures_at_once_are_each_seen(home: Home) -> None:
-    """Nineteen things are wrong; `make soak` puts them in one by one."""
+    """Many things are wrong; `make soak` puts them in one by one."""
     every = together(QUIET)
     with injected(home, every):
         told = smoke(home)
