@@ -264,7 +264,12 @@ def unready() -> Fault:
 KUBECONFIG = "/etc/rancher/k3s/k3s.yaml"
 # Each of these takes everything with it that there is above it: one by one, in `make soak`.
 FATAL: tuple[Fault, ...] = (
-    fault("k3s.unit", "systemctl stop k3s", f"systemctl start k3s && {until(f'{K} get --raw /readyz')} && {SETTLED}"),
+    # buildkitd stops with its containerd, and does not come back with it.
+    fault(
+        "k3s.unit",
+        "systemctl stop k3s",
+        f"systemctl start k3s && {until(f'{K} get --raw /readyz')} && systemctl start buildkit && {SETTLED}",
+    ),
     fault("k3s.api", f"mv {KUBECONFIG} /root/k3s.yaml", f"mv /root/k3s.yaml {KUBECONFIG}"),
     unready(),
     # They are there, and say nothing.
