@@ -26,6 +26,10 @@ CNI_BIN = PurePosixPath("/opt/binder-node/cni")  # links to STORE
 # Subfolders of Spec.machine.state
 RANCHER_STATE, BUILDKIT_STATE, MINIO_STATE, HUB_STATE, ENGINE_STATE = "rancher", "buildkit", "minio", "hub", "engine"
 ACME_STATE = "acme"  # Traefik's account and certificates
+BACKUP_STATE = "backup"  # room for a backup that is being made
+# What a bucket keeps of nodes; below it a folder for each.
+BACKUPS = "binder-node-backup/"
+RESTORED = ETC / "restored.json"  # which backup this machine was made from
 
 # Around our lines in files that are not ours.
 MARKERS = ("# binder-node: begin", "# binder-node: end")

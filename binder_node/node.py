@@ -26,6 +26,14 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Sealing:
+    """For whom the node's secrets are encrypted, public keys as age reads them, and the encrypted file as it is."""
+
+    recipients: tuple[str, ...] = ()
+    file: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """A Spec with its secrets, its artifacts by pin name, and ``runtime``: a private folder (0700) of sockets, keys.
 
@@ -41,3 +49,4 @@ class Node:
     runtime: Path
     erase_disk: str = ""
     made_of: str = ""
+    sealing: Sealing = Sealing()

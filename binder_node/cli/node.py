@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,8 @@ from binder_node.cli.options import (
     Output,
     OutputOption,
     PinsOption,
+    RestoreFromOption,
+    RestoreOption,
     SourceOption,
 )
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from binder_node.changes import Change
     from binder_node.cluster.served import Served
     from binder_node.events import Reporter
+    from binder_node.host.restore import Restore
+    from binder_node.lifecycle.opened import Opened
     from binder_node.lifecycle.verbs import Doomed, Outcome, Plan
     from binder_node.node import Node
 
@@ -106,7 +110,7 @@ def _show_plan(made: Plan) -> None:
 @app.command(
     rich_help_panel=PANEL,
     epilog="Examples:  binder-node up bids   ·   binder-node up bids -o json | jq .message   ·   "
-    "binder-node up bids --erase-disk /dev/disk/by-id/scsi-0HC_Volume_1234",
+    "binder-node up bids --restore   ·   binder-node up bids --erase-disk /dev/disk/by-id/scsi-0HC_Volume_1234",
 )
 def up(
     node: NodeArgument,
@@ -116,6 +120,8 @@ def up(
     bundle: BundleOption = None,
     fingerprint: FingerprintOption = "",
     erase_disk: EraseOption = "",
+    restore: RestoreOption = False,
+    restore_from: RestoreFromOption = "",
 ) -> None:
     """Make the node what its inventory says, from wherever it is. Killed anywhere, the same command goes on.
 
@@ -130,12 +136,22 @@ def up(
     with errors():
         found, order = opened.may_erase(opened.open_spec(node, pins), erase_disk), opened.sources(source, bundle)
         found = trust.confirmed(found, fingerprint, confirm_host_key())
-        with reporting(output) as report, locked(found.runtime, found.spec.name, "up"):
-            outcome = verbs.up(opened.open_node(found, report, sources=order), report)
+        with (
+            reporting(output) as report,
+            locked(found.runtime, found.spec.name, "up"),
+            _backup(found, restore_from, report) if restore or restore_from else nullcontext() as backup,
+        ):
+            outcome = verbs.up(opened.open_node(found, report, sources=order), report, backup)
             if output is not Output.text:
                 report(Event("done", "up", _sentence(outcome), _fields(outcome)))
         if output is Output.text:
             _show_outcome(outcome)
+
+
+def _backup(found: Opened, which: str, report: Reporter) -> AbstractContextManager[Restore]:
+    from binder_node.lifecycle.backups import restored
+
+    return restored(found, which, report)
 
 
 def _fields(outcome: Outcome) -> dict[str, Any]:

@@ -83,3 +83,15 @@ BundleOption = Annotated[
         show_default=False,
     ),
 ]
+RestoreOption = Annotated[
+    bool, typer.Option("--restore", help="Make a bare machine from the newest backup in the bucket.")
+]
+RestoreFromOption = Annotated[
+    str,
+    typer.Option(
+        "--restore-from",
+        metavar="FILE|NAME",
+        help="From this backup: a file that `backup --file` wrote, or a name of `backup --list`.",
+        show_default=False,
+    ),
+]

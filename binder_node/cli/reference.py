@@ -108,6 +108,9 @@ VARIABLES = {
     "BINDER_NODE_SMOKE_REPOSITORY": "As `--repository` of `smoke` and `upgrade`.",
     "BINDER_NODE_SMOKE_PUSH_TO": "As `--push-to` of `smoke` and `upgrade`.",
     "BINDER_NODE_DEBUG": "As `--debug`.",
+    "BINDER_NODE_BACKUP_ACCESS_KEY": "Key of another place for backups (`backup.endpoint`): said at the first `up`, "
+    "or to replace it; kept with the node's secrets.",
+    "BINDER_NODE_BACKUP_SECRET_KEY": "Its secret half.",
     "BINDER_NODE_S3_ACCESS_KEY": "Key of a bucket elsewhere (`storage.kind: s3`): said at the first `up`, or to "
     "replace it; kept with the node's secrets.",
     "BINDER_NODE_S3_SECRET_KEY": "Its secret half.",

@@ -41,6 +41,7 @@ ABOUT = {
     "registry": "CNCF Distribution twice on one bucket: one takes pushes, one only reads",
     "k3s": "Kubernetes, by its binary and our own unit",
     "buildkit": "the image builder",
+    "backup": "what is not in the bucket, encrypted into a bucket on a timer",
     "pins": "what all of it was made of: versions, places, digests; what `binder-node upgrade` goes back to",
 }
 
@@ -124,7 +125,7 @@ def _example() -> Wanted:
     blank = {name: Masked("-") if field.annotation is Masked else "-" for name, field in fields.items()}
     # The names of lifecycle.opened.wanted_artifacts; their digests are nothing.
     pins = ("k3s", "k3s-images", "buildkitd", "buildctl", "cni-bridge", "cni-host-local", "cni-loopback", "registry",
-            "minio")  # fmt: skip
+            "minio", "age")  # fmt: skip
     artifacts = {name: Artifact(name, "", Path(name), "0" * 64, 0) for name in pins}
     files = {"etc/repo2docker.py": b"", "site/...": b""}
     return render(spec, Secrets.model_validate(blank), artifacts, "203.0.113.10", "", files, made_of="-")

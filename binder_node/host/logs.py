@@ -7,6 +7,7 @@ UNITS = {
     "buildkit": ("buildkit.service", "binder-node-guard.service"),
     "minio": ("minio.service",),
     "registry": ("registry-push.service", "registry-pull.service"),
+    "backup": ("binder-node-backup.service",),
     "firewall": ("binder-node-firewall.service",),
 }
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
 from binder_node.host.wanted import Wanted
-from binder_node.layout import ETC, MARKERS, STORE
+from binder_node.layout import ETC, MARKERS, RESTORED, STORE
 
 MANIFEST = str(ETC / "manifest.json")
 
@@ -19,8 +20,9 @@ class Seen:
     """What :mod:`binder_node.host.on_node.look` answered, by path or name; empty for a machine that does not exist.
 
     ``files`` and ``paths``: None where nothing is; ``units``: systemd's properties; ``manifest``: what an ``up``
-    before this one put (``paths`` still there, ``units`` no longer wanted); ``machine``: its size and kind; ``disks``:
-    what :func:`binder_node.host.disk.disks` reads, where the inventory names a data disk.
+    before this one put (``paths`` still there, ``units`` no longer wanted); ``machine``: its size and kind;
+    ``restored``: the backup that it was made from, and how far that got (on_node/restore.py); ``disks``: what
+    :func:`binder_node.host.disk.disks` reads, where the inventory names a data disk.
     """
 
     exists: bool = False
@@ -34,6 +36,7 @@ class Seen:
     manifest: dict[str, list[str]] = field(default_factory=dict)
     store: dict[str, float] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
+    restored: dict[str, str] = field(default_factory=dict)
     disks: dict[str, Any] | None = None
 
 
@@ -42,11 +45,11 @@ def script(name: str) -> str:
     return (files("binder_node.host.on_node") / f"{name}.py").read_text(encoding="utf-8")
 
 
-def question(wanted: Wanted, state: str) -> str:
-    """The JSON that ``look`` is handed: names, paths and digests; no secret is in it."""
+def question(wanted: Wanted, state: str, also: Iterable[str] = ()) -> str:
+    """The JSON that ``look`` is handed: names, paths (``also`` these) and digests; no secret is in it."""
     components = wanted.components
     every = [file for component in components for file in component.all_files()]
-    paths: set[str] = set()
+    paths = set(also)
     for component in components:
         paths.update(folder.path for folder in component.folders)
         paths.update(link.path for link in component.links)
@@ -67,6 +70,7 @@ def question(wanted: Wanted, state: str) -> str:
         "users": sorted({user.name for component in components for user in component.users}),
         "manifest": MANIFEST,
         "store": str(STORE),
+        "restored": str(RESTORED),
         "state": state,
         "disks": any(component.disk for component in components),
     }

@@ -15,12 +15,16 @@ from binder_node.layout import MARKERS
 FILES_SECONDS, PACKAGES_SECONDS, SYSTEMCTL_SECONDS = 120, 600, 60
 # mkfs.xfs discards a disk of some terabytes first, which slow ones take minutes for.
 FORMAT_SECONDS = 900
+# Databases of some hundred MB, from memory to disk.
+RESTORE_SECONDS = 600
+RESTORE = "put the backup back"
 UNITS = "start units"
 WAIT = "wait until they are up"
 
 
-def operations(wanted: Wanted, todo: Todo) -> list[dict[str, Any]]:
-    """In order: the manifest of all that is and was ours, what goes, files, units all at once, the last manifest.
+def operations(wanted: Wanted, todo: Todo, restore: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """In order: the manifest of all that is and was ours, what goes, files, what is put back of a backup (``restore``
+    is what on_node/restore.py is told), units all at once, the last manifest.
 
     systemd starts units that do not depend on each other side by side: that is all the parallelism there has to be.
     """
@@ -37,6 +41,8 @@ def operations(wanted: Wanted, todo: Todo) -> list[dict[str, Any]]:
             found.append(_make(f"{work.component}: files", asked))
         if work.disk is not None:
             found.append(_script("disk: make and mount it", "disk", disk_work(work.disk), FORMAT_SECONDS))
+    if restore is not None:
+        found.append(_script(RESTORE, "restore", restore, RESTORE_SECONDS))
     found += _units(wanted, todo)
     if todo.manifest is not None:
         found.append(_make("tidy", {"removed": list(todo.removed), "files": [_manifest(todo.manifest)]}))

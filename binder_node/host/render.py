@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from binder_node.artifacts.model import Artifact
+from binder_node.host.backup import backup
 from binder_node.host.buildkit import buildkit
 from binder_node.host.disk import disk
 from binder_node.host.engine import engine
@@ -18,6 +19,7 @@ from binder_node.host.registry import registry
 from binder_node.host.state import state
 from binder_node.host.wanted import Component, File, Wanted
 from binder_node.layout import PINS
+from binder_node.node import Sealing
 from binder_node.secrets.model import Secrets
 from binder_node.spec.model import NodeStorage, Spec
 
@@ -31,10 +33,12 @@ def render(
     engine_files: Mapping[str, bytes],
     erase_disk: str = "",
     made_of: str = "",
+    sealing: Sealing = Sealing(),  # noqa: B008 - frozen
 ) -> Wanted:
     """What the machine at ``address`` shall be; components in an order in which they can be made.
 
-    ``erase_disk`` is the id of the data disk whose content may go, ``made_of`` the text of the artifacts' pins. Where a
+    ``erase_disk`` is the id of the data disk whose content may go, ``made_of`` the text of the artifacts' pins,
+    ``sealing`` for whom backups are encrypted. Where a
     central deploy makes the release, its chart brings builder and registry.
     """
     minios = [minio(spec, secrets, artifacts)] if isinstance(spec.storage, NodeStorage) else []
@@ -51,6 +55,7 @@ def render(
         *builds,
         k3s(spec, secrets, artifacts, address, manifests),
         *([] if spec.central else [buildkit(spec, artifacts)]),
+        *([backup(spec, secrets, artifacts, sealing)] if spec.backup.hours else []),
         *([Component("pins", files=(File(str(PINS), made_of.encode()),))] if made_of else []),
     ]
     return Wanted(spec.name, tuple(components))

@@ -10,8 +10,8 @@ from functools import cached_property
 from binder_node import remote
 from binder_node.changes import Change
 from binder_node.errors import DeadlineError, StepError
-from binder_node.events import Event, Reporter
-from binder_node.host import observe
+from binder_node.events import Event, Reporter, step
+from binder_node.host import observe, restore
 from binder_node.host.devices import disks, verdict
 from binder_node.host.diff import STAGE, Todo, todo
 from binder_node.host.disk import FIND_UNIT, data_disk
@@ -20,6 +20,7 @@ from binder_node.host.observe import Seen
 from binder_node.host.operations import UNITS, WAIT, operations
 from binder_node.host.parent import Failed, child
 from binder_node.host.render import render
+from binder_node.host.restore import Restore
 from binder_node.host.upload import as_root, upload_all
 from binder_node.host.wanted import Wanted
 from binder_node.node import Access, Node
@@ -27,17 +28,20 @@ from binder_node.secrets.masked import MASK
 
 LOOK_SECONDS = 60
 LOG_LINES = 20
+RESTORE_AGAIN = "binder-node up --restore"
 
 
 @dataclass
 class HostStage:
-    """``manifests`` is what K3s applies by itself, ``engine`` the build engine's files by relative path."""
+    """``manifests`` is what K3s applies by itself, ``engine`` the build engine's files by relative path; ``back`` a
+    backup that a bare machine is made from."""
 
     node: Node
     access: Access | None
     address: str
     manifests: str
     engine: Mapping[str, bytes]
+    back: Restore | None = None
     name: str = field(default=STAGE)
 
     @cached_property
@@ -52,6 +56,7 @@ class HostStage:
             self.engine,
             node.erase_disk,
             node.made_of,
+            node.sealing,
         )
 
     def nothing(self) -> Seen:
@@ -65,7 +70,8 @@ class HostStage:
         """
         access = self._reached()
         script = as_root(access, f"exec python3 -c {shlex.quote(observe.script('look'))}")
-        ask = observe.question(self.wanted, str(self.node.spec.machine.state))
+        spec = self.node.spec
+        ask = observe.question(self.wanted, str(spec.machine.state), restore.databases(spec) if self.back else ())
         done = remote.run(access, script, timeout=LOOK_SECONDS, input=ask, check=False)
         if done.code != 0:
             last = (done.stderr.strip().splitlines() or [f"exit status {done.code}"])[-1]
@@ -74,12 +80,16 @@ class HostStage:
             raise StepError(access.name, "look at the machine", last, remedy)
         seen = observe.answer(done.stdout)
         self._check_disk(seen, report)
+        self._check_restore(seen)
         for warning in self._sizes(seen):
             report(Event("warn", self.name, warning))
         return seen
 
     def changes(self, seen: Seen) -> list[Change]:
-        return list(self._todo(seen).changes)
+        first = []
+        if self.back is not None and restore.wanted(self.back, seen):
+            first = [Change(self.name, "run", f"put back backup {self.back.describe()}")]
+        return [*first, *self._todo(seen).changes]
 
     def apply(self, seen: Seen, report: Reporter) -> None:
         """Upload what is missing while pyinfra starts, then let it make the rest so.
@@ -89,11 +99,25 @@ class HostStage:
             DeadlineError: a unit started and did not come up.
         """
         access, doing = self._reached(), self._todo(seen)
+        back = self.back if restore.wanted(self.back, seen) else None
         with child(access) as running:
             upload_all(access, [upload for work in doing.works for upload in work.uploads], report)
-            failed = running.run(operations(self.wanted, doing), report)
+            if back is not None:
+                self._hand_over(access, back, report)
+            asked = restore.question(self.node.spec, back) if back is not None else None
+            failed = running.run(operations(self.wanted, doing, asked), report)
             if failed is not None:
                 raise self._why(access, failed)
+        if back is not None:
+            with step(report, self.name, "forget the pods of the machine before"):
+                remote.run(access, as_root(access, restore.SETTLE), timeout=restore.SECONDS)
+
+    def _hand_over(self, access: Access, back: Restore, report: Reporter) -> None:
+        """The backup to the machine's memory."""
+        folder = shlex.quote(restore.ARCHIVE.rpartition("/")[0])
+        script = f"umask 077; mkdir -p {folder}; cat > {shlex.quote(restore.ARCHIVE)}"
+        with step(report, self.name, f"hand over backup {back.name}"):
+            remote.run(access, as_root(access, script), timeout=restore.SECONDS, input=back.archive.read_bytes())
 
     def _todo(self, seen: Seen) -> Todo:
         return todo(self.wanted, seen)
@@ -122,6 +146,15 @@ class HostStage:
         if found.todo != "nothing" and found.device is not None:
             # What will be there, not the root disk that the folder lies on as yet.
             seen.machine["disk"] = found.device.size
+
+    def _check_restore(self, seen: Seen) -> None:
+        """Nothing is put over what a machine has, and no unit is started on half of what it shall have."""
+        why = restore.hindrance(self.node.spec, seen, self.back)
+        if why and self.back is None:
+            raise StepError(self.node.spec.name, "look at the machine", why, f"{RESTORE_AGAIN} {self.node.spec.name}")
+        if why:
+            remedy = "a backup goes to a bare machine: without --restore, `up` goes on with what is there"
+            raise StepError(self.node.spec.name, "put the backup back", why, remedy)
 
     def _sizes(self, seen: Seen) -> Iterator[str]:
         """Where the machine is smaller than the inventory says; every default was computed from that."""

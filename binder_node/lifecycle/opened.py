@@ -83,11 +83,12 @@ def may_erase(opened: Opened, disk: str) -> Opened:
 
 def wanted_artifacts(spec: Spec, pins: Pins) -> list[str]:
     """Names of the pins that this node and its operator need."""
+    age = ["age"] if spec.backup.hours else []
     if spec.central:
-        return ["k3s", *pins.preload]
+        return ["k3s", *age, *pins.preload]
     own_minio = isinstance(spec.storage, NodeStorage)
     base = ["k3s", "buildkitd", "buildctl", "cni-bridge", "cni-host-local", "cni-loopback", "registry"]
-    return [*base, *(["minio"] if own_minio else []), *pins.preload, "helm", "binderhub-chart"]
+    return [*base, *age, *(["minio"] if own_minio else []), *pins.preload, "helm", "binderhub-chart"]
 
 
 def open_node(opened: Opened, report: Reporter, *, sources: Sources, write: bool = True) -> Node:
@@ -102,9 +103,16 @@ def open_node(opened: Opened, report: Reporter, *, sources: Sources, write: bool
     opened.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     for component, why in held_in(opened.pins.entries).items():
         report(Event("warn", "artifacts", f"{component} is held: {why}", {"component": component}))
-    made_of = record_of(opened.pins, artifacts)
-    images = opened.pins.images
-    return Node(opened.spec, secrets, artifacts, images, opened.runtime, opened.erase_disk, made_of=made_of)
+    return Node(
+        opened.spec,
+        secrets,
+        artifacts,
+        opened.pins.images,
+        opened.runtime,
+        opened.erase_disk,
+        made_of=record_of(opened.pins, artifacts),
+        sealing=store.sealing(),
+    )
 
 
 def ensure_artifacts(opened: Opened, report: Reporter, sources: Sources) -> dict[str, Artifact]:

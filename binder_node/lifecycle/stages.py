@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from binder_node.changes import Change, Stage
 from binder_node.errors import BinderNodeError
 from binder_node.events import Event, Reporter, step
 from binder_node.node import Access, Node
+
+if TYPE_CHECKING:
+    from binder_node.host.restore import Restore
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +26,8 @@ class Inspected:
     error: BinderNodeError | None = None
 
 
-def later_stages(node: Node, access: Access | None, address: str) -> list[Stage[Any]]:
-    """Everything after the machine, in the order in which it is applied."""
+def later_stages(node: Node, access: Access | None, address: str, restore: Restore | None = None) -> list[Stage[Any]]:
+    """Everything after the machine, in the order in which it is applied; ``restore`` is what it is made from."""
     from binder_node.cluster.engine.files import engine_files
     from binder_node.cluster.manifests import manifests
     from binder_node.cluster.operators import AccessStage
@@ -32,6 +35,7 @@ def later_stages(node: Node, access: Access | None, address: str) -> list[Stage[
     from binder_node.cluster.tls import authority
     from binder_node.host.stage import HostStage
     from binder_node.names.stage import NamesStage
+    from binder_node.storage.backups import BackupStage
     from binder_node.storage.stage import StorageStage
 
     names: list[Stage[Any]] = [] if node.spec.dns.kind == "none" else [NamesStage(node, address)]
@@ -41,8 +45,9 @@ def later_stages(node: Node, access: Access | None, address: str) -> list[Stage[
     release: list[Stage[Any]] = [] if spec.central else [ReleaseStage(node, access, address)]
     return [
         *names,
-        HostStage(node, access, address, own, engine),
+        HostStage(node, access, address, own, engine, restore),
         StorageStage(node, access),
+        *([BackupStage(node, access)] if spec.backup.hours else []),
         AccessStage(node, access),
         *release,
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from binder_node.changes import Change
 from binder_node.cluster import served
@@ -20,6 +20,9 @@ from binder_node.providers import provider_for
 from binder_node.providers.base import KEEP, NOTHING, Kept, Provider
 from binder_node.providers.offers import Bill
 from binder_node.spec.model import S3Storage
+
+if TYPE_CHECKING:
+    from binder_node.host.restore import Restore
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +87,21 @@ def plan(node: Node, report: Reporter) -> Plan:
 
 
 def _later(
-    node: Node, provider: Provider, machine: Inspected, access: Access | None, report: Reporter
+    node: Node,
+    provider: Provider,
+    machine: Inspected,
+    access: Access | None,
+    report: Reporter,
+    restore: Restore | None = None,
 ) -> list[Inspected]:
     """What comes after the machine. One that lets us in is looked at, whatever it lacks itself."""
-    stages = later_stages(node, access, provider.address(machine.seen))
+    stages = later_stages(node, access, provider.address(machine.seen), restore)
     return look_at_all(stages, report, exists=access is not None)
 
 
-def up(node: Node, report: Reporter) -> Outcome:
-    """Make the node what its Spec says, from wherever it is; a second call changes nothing.
+def up(node: Node, report: Reporter, restore: Restore | None = None) -> Outcome:
+    """Make the node what its Spec says, from wherever it is; a second call changes nothing. A bare machine is made from
+    the backup ``restore``, where there is one.
 
     Raises:
         InputError: a token is missing; nothing was touched.
@@ -116,7 +125,7 @@ def up(node: Node, report: Reporter) -> Outcome:
     access = provider.access(machine.seen)
     if access is None:
         raise StepError(node.spec.name, "reach the machine", "it does not answer ssh", "look at its console")
-    done += apply_all(_later(node, provider, machine, access, timed), timed, tell)
+    done += apply_all(_later(node, provider, machine, access, timed, restore), timed, tell)
     return Outcome(
         node.spec.name,
         done,

@@ -126,3 +126,20 @@ class AgeFile:
 
     def _failed(self, what: str, reason: str, remedy: str) -> StepError:
         return StepError("here", f"{what} the secrets {self.path}", reason, remedy)
+
+
+def opened(sealed: bytes, identity: Path, what: str) -> bytes:
+    """What ``sealed`` holds, with the operator's own key; ``what`` is its name for messages.
+
+    Raises:
+        StepError: the identity is missing or another one, or the file is damaged.
+    """
+    import pyrage
+
+    identities = read_identities(identity)
+    try:
+        content: bytes = pyrage.decrypt(sealed, [one.key for one in identities])
+    except pyrage.DecryptError as error:
+        remedy = f"set {VARIABLE} to an identity that could read the node's secrets when it was made"
+        raise StepError("here", f"decrypt {what}", f"{error} (identity {identity})", remedy) from None
+    return content

@@ -59,6 +59,18 @@ _ENTRIES = (
         f"the registry answers 503 until MinIO has it, some seconds; {PUSHES}",
     ),
     Entry(
+        "backup_access_key",
+        "access key",
+        "name of the key that the node writes backups with",
+        effect="the old key is taken from MinIO",
+    ),
+    Entry(
+        "backup_secret_key",
+        "key",
+        "secret half of the key that the node writes backups with",
+        effect="a backup under way fails, and is tried again",
+    ),
+    Entry(
         "minio_root_user",
         "access key",
         "MinIO's administrator",
@@ -150,6 +162,8 @@ def unused(name: str, spec: Spec) -> str:
     """Why nothing of this node uses a secret; empty where something does."""
     if name.startswith("minio_root_") and isinstance(spec.storage, S3Storage):
         return "its bucket is elsewhere: there is no MinIO on it"
+    if name.startswith("backup_") and isinstance(spec.storage, S3Storage) and spec.backup.endpoint is None:
+        return "its backups are written with the registry's key"
     if name == "host_key" and isinstance(spec.provider, SshProvider):
         return "the machine has a host key of its own, which was confirmed (provider.host_key)"
     return ""
@@ -158,7 +172,8 @@ def unused(name: str, spec: Spec) -> str:
 def given_by(name: str, spec: Spec, about: About, node: str) -> str:
     """Who else makes this secret, and how a new one gets here; empty where it is made here."""
     set_it = f"keep the new one by `binder-node secrets set {node} {name}`"
-    if name.startswith("s3_") and isinstance(spec.storage, S3Storage):
+    elsewhere = {"s3_": isinstance(spec.storage, S3Storage), "backup_": spec.backup.endpoint is not None}
+    if any(name.startswith(prefix) for prefix, others in elsewhere.items() if others):
         return f"the bucket's provider makes it: make a new key there, then {set_it}"
     if name.startswith(TOKENS):
         return f"the API's provider makes it: make a new one there, then {set_it}"

@@ -37,6 +37,8 @@ def _access_key() -> str:
 MAKERS: dict[str, Callable[[], str]] = {
     "s3_access_key": _access_key,
     "s3_secret_key": lambda: secrets.token_hex(S3_SECRET_BYTES),
+    "backup_access_key": _access_key,
+    "backup_secret_key": lambda: secrets.token_hex(S3_SECRET_BYTES),
     "minio_root_user": _access_key,
     "minio_root_password": lambda: secrets.token_hex(S3_SECRET_BYTES),
     "registry_push_password": _token,

@@ -32,6 +32,8 @@ class Secrets(BaseModel):
     binder_api_token: Masked  # the hub's service token of BinderHub, 64 hex digits
     build_token_secret: Masked  # 64 hex digits; the federation's shared one where it gives you that
     k3s_token: Masked
+    backup_access_key: str = ""  # where the node writes its backups; empty: with the registry's key
+    backup_secret_key: Masked | None = None
     tokens: dict[str, Masked] = Field(default_factory=dict)  # of APIs, by kind (secrets/tokens.py); may be empty
 
     def hidden(self) -> Iterator[Masked]:

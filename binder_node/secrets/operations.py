@@ -16,11 +16,10 @@ from binder_node.secrets.document import TOKENS, About, Document, with_values, w
 from binder_node.secrets.generate import KEYS, MAKERS, private_key, public_key
 from binder_node.secrets.identity import ensure_identities
 from binder_node.secrets.recipients import Recipient
-from binder_node.secrets.store import SecretStore, utc_now
-from binder_node.spec.model import S3Storage
+from binder_node.secrets.store import SecretStore, given_keys, utc_now
 
 # What the operator may give; everything else is made here and nobody has to know it.
-SETTABLE = ("s3_access_key", "s3_secret_key", "build_token_secret")
+SETTABLE = ("build_token_secret",)
 # Larger than any key; a file given by mistake is not kept.
 LARGEST = 64 * 1024
 LEAST_HEX = 64  # 32 bytes, as the one made here
@@ -217,9 +216,7 @@ def drop(store: SecretStore, name: str) -> None:
 
 def settable(store: SecretStore) -> list[str]:
     """Names that the operator may give a value to."""
-    elsewhere = isinstance(store.spec.storage, S3Storage)
-    own = [name for name in SETTABLE if elsewhere or not name.startswith("s3_")]
-    return [*own, *(f"{TOKENS}{kind}" for kind in tokens.KINDS)]
+    return [*given_keys(store.spec), *SETTABLE, *(f"{TOKENS}{kind}" for kind in tokens.KINDS)]
 
 
 def _checked(store: SecretStore, name: str, text: str) -> str:

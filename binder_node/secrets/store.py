@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from binder_node import files
 from binder_node.errors import InputError, Problem
+from binder_node.node import Sealing
 from binder_node.secrets import recipients as lists
 from binder_node.secrets.agefile import FOLDER_VARIABLE, AgeFile
 from binder_node.secrets.document import Document, with_values
@@ -24,6 +25,24 @@ from binder_node.secrets.recipients import Listed, Recipient
 from binder_node.spec.model import S3Storage, Spec
 
 S3_VARIABLES = {"s3_access_key": "BINDER_NODE_S3_ACCESS_KEY", "s3_secret_key": "BINDER_NODE_S3_SECRET_KEY"}
+BACKUP_VARIABLES = {
+    "backup_access_key": "BINDER_NODE_BACKUP_ACCESS_KEY",
+    "backup_secret_key": "BINDER_NODE_BACKUP_SECRET_KEY",
+}
+
+
+def given_keys(spec: Spec) -> dict[str, str]:
+    """Keys of buckets elsewhere, which others make: each with the variable that it comes by. Pure."""
+    return {
+        **(S3_VARIABLES if isinstance(spec.storage, S3Storage) else {}),
+        **(BACKUP_VARIABLES if spec.backup.endpoint is not None else {}),
+    }
+
+
+def nobodys(spec: Spec) -> list[str]:
+    """Secrets that this node has not: it writes its backups with the registry's key. Pure."""
+    own = spec.backup.endpoint is not None or not isinstance(spec.storage, S3Storage)
+    return [] if own else list(BACKUP_VARIABLES)
 
 
 def utc_now() -> str:
@@ -72,8 +91,8 @@ class SecretStore:
     def ensure(self) -> tuple[Secrets, bool]:
         """The secrets, with what is missing made and kept; whether anything was written.
 
-        The S3 keys of a bucket elsewhere come from ``BINDER_NODE_S3_ACCESS_KEY`` and ``BINDER_NODE_S3_SECRET_KEY``;
-        where these are set they replace what was kept.
+        Keys of buckets elsewhere come from the variables that :func:`given_keys` tells; where these are set they
+        replace what was kept.
 
         Raises as :meth:`load`, but for missing secrets; InputError when S3 keys are needed and not to be had.
         """
@@ -90,6 +109,16 @@ class SecretStore:
     def preview(self) -> Secrets:
         """What :meth:`ensure` would give, with nothing written: values that are not kept yet differ at each call."""
         return self._checked(self._completed(self.read_or_empty()))
+
+    def sealing(self) -> Sealing:
+        """For whom the file is encrypted and the file as it is; empty where there is none yet.
+
+        Raises StepError where it cannot be read.
+        """
+        if not self.file.exists:
+            return Sealing()
+        known = self.file.read().recipients or self.file.own()
+        return Sealing(tuple(sorted(one.key for one in known)), self.path.read_bytes())
 
     # --- for whoever looks after them ------------------------------------------------------------------------------
 
@@ -142,9 +171,11 @@ class SecretStore:
     def completed(self, old: Document) -> Document:
         """``old`` with everything that can be made here; what only the operator can give may still be missing."""
         self._usable(old)
-        made = complete(self._s3_from_environment(old))
-        for name in self.s3_missing(self._s3_from_environment(old)):
-            del made[name]
+        known = self._s3_from_environment(old)
+        made = complete(known)
+        for name in (*self.s3_missing(known), *nobodys(self.spec)):
+            if name not in known:
+                del made[name]
         return with_values(old, made, utc_now(), self._given())
 
     # --- helpers -----------------------------------------------------------------------------------------------------
@@ -160,8 +191,7 @@ class SecretStore:
 
     def s3_missing(self, values: Mapping[str, object]) -> list[str]:
         """Which keys of a bucket elsewhere are not known yet."""
-        elsewhere = isinstance(self.spec.storage, S3Storage)
-        return [name for name in S3_VARIABLES if elsewhere and name not in values]
+        return [name for name in given_keys(self.spec) if name not in values]
 
     def _usable(self, document: Document) -> None:
         said = {**document.values, **{f"tokens.{kind}": value for kind, value in document.tokens.items()}}
@@ -177,18 +207,18 @@ class SecretStore:
 
     def _given(self) -> list[str]:
         """Names whose values are not made here."""
-        return list(S3_VARIABLES) if isinstance(self.spec.storage, S3Storage) else []
+        return list(given_keys(self.spec))
 
     def _s3_from_environment(self, document: Document) -> dict[str, str]:
-        elsewhere = isinstance(self.spec.storage, S3Storage)
-        variables = S3_VARIABLES.items() if elsewhere else ()
+        variables = given_keys(self.spec).items()
         given = {name: self._environ[variable] for name, variable in variables if self._environ.get(variable)}
         return {**document.values, **given}
 
     def _no_s3_key(self, name: str) -> Problem:
         set_it = f"`binder-node secrets set {self.inventory.stem} {name}`"
-        right = f"set {S3_VARIABLES[name]}, or keep it: {set_it}"
-        return Problem(str(self.inventory), 0, f"storage ({name})", "a bucket elsewhere needs its keys", right)
+        right = f"set {given_keys(self.spec)[name]}, or keep it: {set_it}"
+        section = "backup" if name in BACKUP_VARIABLES else "storage"
+        return Problem(str(self.inventory), 0, f"{section} ({name})", "a bucket elsewhere needs its keys", right)
 
     def _checked(self, document: Document) -> Secrets:
         values = {**document.values, **({"tokens": document.tokens} if document.tokens else {})}

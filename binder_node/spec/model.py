@@ -324,6 +324,28 @@ class Federation(Model):
     logo: Url | None = Field(None, description="The sponsor's logo, for the user guide.")
 
 
+class Backup(Model):
+    """A copy of what is not in the registry's bucket: the hub's database, certificates, K3s's state, secrets.
+
+    The node makes it, encrypts it for those who can read its secrets, and cannot read it itself. `up --restore` puts
+    it back.
+    """
+
+    hours: int = Field(6, ge=0, le=168, description="Hours from one backup to the next; 0: none are made.")
+    keep: int = Field(30, ge=1, le=3650, description="Days after which the bucket removes one.")
+    endpoint: Url | None = Field(
+        None,
+        description="Another S3 endpoint for them, best of another provider. Its keys are secrets: "
+        "`BINDER_NODE_BACKUP_ACCESS_KEY` and `BINDER_NODE_BACKUP_SECRET_KEY` at the first `up`. "
+        "None: where the registry's bucket is.",
+        examples=["https://fsn1.your-objectstorage.com"],
+    )
+    region: str = Field("us-east-1", description="Region name that `endpoint` signs with.")
+    bucket: str | None = Field(
+        None, pattern=BUCKET, description="Bucket at `endpoint`. None: the registry's.", examples=["bids-backup"]
+    )
+
+
 class Cost(Model):
     """What a month of the node takes and costs, where no API tells: `binder-node cost` reckons with it.
 
@@ -370,6 +392,7 @@ class Spec(Model):
         "with its own chart, from the files of `federation export`; `up` ends with host, bucket and operators' access.",
     )
     federation: Federation = Field(default_factory=lambda: Federation())
+    backup: Backup = Field(default_factory=lambda: Backup())
     cost: Cost = Field(default_factory=lambda: Cost())
 
     @property

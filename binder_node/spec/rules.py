@@ -317,6 +317,18 @@ def weight_needs_a_member(spec: Spec) -> Iterator[Found]:
         )
 
 
+@rule("backup")
+def a_place_for_backups_is_said_whole(spec: Spec) -> Iterator[Found]:
+    backup = spec.backup
+    if backup.endpoint is not None and backup.bucket is None:
+        wrong = f"{backup.endpoint} needs a bucket"
+        right = "write backup.bucket, or remove the line for the registry's"
+        yield Found(("backup", "endpoint"), wrong, right)
+    if backup.bucket is not None and backup.endpoint is None:
+        right = "write backup.endpoint, or remove the line for the registry's bucket"
+        yield Found(("backup", "bucket"), f"'{backup.bucket}' is at no endpoint", right)
+
+
 @rule("tls")
 def tls_files_exist(spec: Spec) -> Iterator[Found]:
     if isinstance(spec.tls, FilesTls):

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from binder_node.errors import StepError
 from binder_node.storage.endpoint import Endpoint, admin, client, explained, pool
-from binder_node.storage.policy import ABORT_AFTER_DAYS, POLICY_NAME, scoped
+from binder_node.storage.policy import ABORT_AFTER_DAYS
 
 T = TypeVar("T")
 # What one request may delete (S3's DeleteObjects).
@@ -47,19 +47,18 @@ def look(endpoint: Endpoint) -> Bucket:
 
     with explained(endpoint, "look at the bucket"):
         try:
-            config = client(endpoint).get_bucket_lifecycle(bucket_name=endpoint.bucket)
+            present = rules(endpoint)
         except minio.error.S3Error as error:
             if error.code in KEY_STATES:
                 return Bucket(KEY_STATES[str(error.code)], False, False)
             if error.code == "NoSuchBucket":
                 return Bucket("ok", False, False)
             raise
-        rules = config.rules if config else []
         aborts = any(
             rule.status == "Enabled"
             and rule.abort_incomplete_multipart_upload
             and (rule.abort_incomplete_multipart_upload.days_after_initiation or 0) <= ABORT_AFTER_DAYS
-            for rule in rules
+            for rule in present
         )
         return Bucket("ok", True, aborts or removes_parts_itself(endpoint))
 
@@ -156,29 +155,55 @@ def _batches(things: Iterable[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def make_key(root: Endpoint, access_key: str, endpoint: Endpoint) -> None:
-    """On MinIO: (re)make the registry's key with the secret in ``endpoint``, and scope it to the bucket.
+def make_key(root: Endpoint, key: Endpoint, name: str, policy: Mapping[str, Any]) -> None:
+    """On MinIO: (re)make the key that ``key`` carries, with ``policy``, called ``name``, for its only right.
 
-    Keys of another name that have the registry's rights are from before a rotation. They go first: as long as ours is
-    not there, the next call comes here again.
+    Keys of another name that have these rights are from before a rotation. They go first: as long as ours is not
+    there, the next call comes here again.
     """
-    with explained(root, "make the registry's key"):
+    with explained(root, f"make key {key.access_key}"):
         server = admin(root)
-        for old in former_keys(json.loads(server.user_list()), access_key):
+        for old in former_keys(json.loads(server.user_list()), key.access_key, name):
             server.user_remove(access_key=old)
-        server.user_add(access_key=access_key, secret_key=endpoint.secret_key.reveal())
-        server.policy_add(policy_name=POLICY_NAME, policy=scoped(endpoint.bucket))
-        server.policy_set(policy_name=POLICY_NAME, user=access_key)
+        server.user_add(access_key=key.access_key, secret_key=key.secret_key.reveal())
+        server.policy_add(policy_name=name, policy=dict(policy))
+        server.policy_set(policy_name=name, user=key.access_key)
 
 
-def former_keys(users: Mapping[str, Mapping[str, Any]], access_key: str) -> list[str]:
-    """Of MinIO's users by name, those whose only right is the registry's, but for the one that it has now. Pure.
+def former_keys(users: Mapping[str, Mapping[str, Any]], access_key: str, policy: str) -> list[str]:
+    """Of MinIO's users by name, those whose only right is ``policy``, but for the one that has it now. Pure.
 
-    >>> former_keys({"OLD": {"policyName": POLICY_NAME}, "NEW": {"policyName": POLICY_NAME}, "me": {}}, "NEW")
+    >>> former_keys({"OLD": {"policyName": "ours"}, "NEW": {"policyName": "ours"}, "me": {}}, "NEW", "ours")
     ['OLD']
     """
-    having = [name for name, about in users.items() if about.get("policyName") == POLICY_NAME]
+    having = [name for name, about in users.items() if about.get("policyName") == policy]
     return sorted(name for name in having if name != access_key)
+
+
+def rules(endpoint: Endpoint) -> list[Any]:
+    """The bucket's lifecycle rules, as the SDK has them. Raises the SDK's own errors."""
+    config = client(endpoint).get_bucket_lifecycle(bucket_name=endpoint.bucket)
+    return list(config.rules) if config else []
+
+
+def expires(rule: Any, rule_id: str, prefix: str, days: int) -> bool:
+    """Whether a rule of the SDK's is the one that :func:`set_expiry` makes. Pure."""
+    below = rule.rule_filter.prefix if rule.rule_filter else None
+    after = rule.expiration.days if rule.expiration else None
+    return bool((rule.rule_id, rule.status, below, after) == (rule_id, "Enabled", prefix, days))
+
+
+def set_expiry(endpoint: Endpoint, rule_id: str, prefix: str, days: int) -> None:
+    """Have the bucket remove what lies below ``prefix`` after ``days``, keeping every rule of another id."""
+    from minio.commonconfig import ENABLED, Filter
+    from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
+
+    with explained(endpoint, "set the bucket's lifecycle"):
+        ours = Rule(
+            status=ENABLED, rule_filter=Filter(prefix=prefix), rule_id=rule_id, expiration=Expiration(days=days)
+        )
+        others = [rule for rule in rules(endpoint) if rule.rule_id != rule_id]
+        client(endpoint).set_bucket_lifecycle(bucket_name=endpoint.bucket, config=LifecycleConfig([*others, ours]))
 
 
 def set_lifecycle(endpoint: Endpoint) -> None:
@@ -188,12 +213,11 @@ def set_lifecycle(endpoint: Endpoint) -> None:
 
     with explained(endpoint, "set the bucket's lifecycle"):
         server = client(endpoint)
-        present = server.get_bucket_lifecycle(bucket_name=endpoint.bucket)
         ours = Rule(
             status=ENABLED,
             rule_filter=Filter(prefix=""),
             rule_id="binder-node-abort-incomplete-uploads",
             abort_incomplete_multipart_upload=AbortIncompleteMultipartUpload(days_after_initiation=ABORT_AFTER_DAYS),
         )
-        others = [rule for rule in (present.rules if present else []) if rule.rule_id != ours.rule_id]
+        others = [rule for rule in rules(endpoint) if rule.rule_id != ours.rule_id]
         server.set_bucket_lifecycle(bucket_name=endpoint.bucket, config=LifecycleConfig([*others, ours]))

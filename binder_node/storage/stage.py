@@ -15,6 +15,7 @@ from binder_node.spec.model import NodeStorage
 from binder_node.storage import bucket
 from binder_node.storage.bucket import Bucket
 from binder_node.storage.endpoint import REMEDIES, Endpoint
+from binder_node.storage.policy import POLICY_NAME, scoped
 
 # MinIO signs with this name unless told otherwise.
 MINIO_REGION = "us-east-1"
@@ -68,7 +69,7 @@ class StorageStage:
                 raise StepError(self.node.spec.name, f"use bucket {endpoint.bucket}", code, REMEDIES[code])
             if own_minio and seen.key != "ok":
                 report(Event("progress", self.name, f"make key {endpoint.access_key}"))
-                bucket.make_key(self.as_root(endpoint), endpoint.access_key, endpoint)
+                bucket.make_key(self.as_root(endpoint), endpoint, POLICY_NAME, scoped(endpoint.bucket))
                 seen = bucket.look(endpoint)
             if not seen.exists:
                 report(Event("progress", self.name, f"make bucket {endpoint.bucket}"))

@@ -19,7 +19,7 @@ from binder_node.errors import DeadlineError, StepError
 from binder_node.secrets.masked import Masked
 from binder_node.smoke.registry import swept
 from binder_node.smoke.reserved import is_old
-from binder_node.storage import bucket
+from binder_node.storage import bucket, policy
 from binder_node.storage.bucket import Bucket
 from binder_node.storage.endpoint import Endpoint, admin, client
 from binder_node.storage.probe import PREFIX, probe
@@ -84,10 +84,14 @@ def scoped(root: Endpoint, name: str) -> Endpoint:
     return replace(root, bucket=name, access_key=f"key-{name}", secret_key=Masked("the-registrys-secret"))
 
 
+def make_key(root: Endpoint, ours: Endpoint) -> None:
+    bucket.make_key(root, ours, policy.POLICY_NAME, policy.scoped(ours.bucket))
+
+
 def test_from_nothing_to_a_bucket_with_a_key_of_its_own(root: Endpoint) -> None:
     ours = scoped(root, "fresh")
     assert bucket.look(ours) == Bucket("missing", False, False)
-    bucket.make_key(root, ours.access_key, ours)
+    make_key(root, ours)
     assert bucket.look(ours) == Bucket("ok", False, False)
     bucket.make(ours)
     # MinIO removes stale parts by itself, and would refuse to be told to.
@@ -98,7 +102,7 @@ def test_from_nothing_to_a_bucket_with_a_key_of_its_own(root: Endpoint) -> None:
 
 def test_the_key_reaches_no_other_bucket(root: Endpoint) -> None:
     ours, other = scoped(root, "mine"), scoped(root, "theirs")
-    bucket.make_key(root, ours.access_key, ours)
+    make_key(root, ours)
     client(root).make_bucket(bucket_name="theirs")
     with pytest.raises(StepError, match="AccessDenied") as caught:
         probe(replace(other, access_key=ours.access_key))
@@ -107,24 +111,24 @@ def test_the_key_reaches_no_other_bucket(root: Endpoint) -> None:
 
 def test_a_changed_secret_is_seen_and_set_again(root: Endpoint) -> None:
     ours = scoped(root, "rotated")
-    bucket.make_key(root, ours.access_key, ours)
+    make_key(root, ours)
     bucket.make(ours)
     rotated = replace(ours, secret_key=Masked("another-secret-by-now"))
     assert bucket.look(rotated).key == "stale"
-    bucket.make_key(root, rotated.access_key, rotated)
+    make_key(root, rotated)
     assert bucket.look(rotated) == Bucket("ok", True, True)
     assert bucket.look(ours).key == "stale"
 
 
 def test_a_key_of_another_name_takes_the_former_ones_place(root: Endpoint) -> None:
     ours = scoped(root, "renamed")
-    bucket.make_key(root, ours.access_key, ours)
+    make_key(root, ours)
     bucket.make(ours)
     admin(root).user_add(access_key="somebody", secret_key="somebody-elses-secret")
     admin(root).policy_set(policy_name="readonly", user="somebody")
     new = replace(ours, access_key="key-after-a-rotation", secret_key=Masked("its-own-secret"))
     assert bucket.look(new).key == "missing"
-    bucket.make_key(root, new.access_key, new)
+    make_key(root, new)
     assert bucket.look(new) == Bucket("ok", True, True)
     assert bucket.look(ours).key == "missing"  # who had it has nothing
     assert "somebody" in admin(root).user_list()
@@ -133,7 +137,7 @@ def test_a_key_of_another_name_takes_the_former_ones_place(root: Endpoint) -> No
 def test_another_root_user_and_password_leave_bucket_and_key_as_they_are(tmp_path: Path) -> None:
     with running(tmp_path, "root", ROOT) as old:
         ours = scoped(old, "kept")
-        bucket.make_key(old, ours.access_key, ours)
+        make_key(old, ours)
         bucket.make(ours)
         client(ours).put_object(bucket_name="kept", object_name="layer", data=io.BytesIO(b"x"), length=1)
     with running(tmp_path, "another-root", Masked("another-password-by-now")) as new:
@@ -144,14 +148,14 @@ def test_another_root_user_and_password_leave_bucket_and_key_as_they_are(tmp_pat
             client(replace(old, url=new.url)).list_buckets()
         # All at once, as after `secrets rotate` without a name.
         renewed = replace(ours, access_key="key-renewed", secret_key=Masked("secret-renewed"))
-        bucket.make_key(new, renewed.access_key, renewed)
+        make_key(new, renewed)
         assert bucket.look(renewed) == Bucket("ok", True, True)
         assert bucket.look(ours).key == "missing"
 
 
 def test_a_multipart_upload_goes_there_and_back_and_leaves_nothing(root: Endpoint) -> None:
     ours = scoped(root, "large")
-    bucket.make_key(root, ours.access_key, ours)
+    make_key(root, ours)
     bucket.make(ours)
     size = 150 * 2**20 + 17  # three parts, the last one odd
     seen = probe(ours, size)

@@ -139,8 +139,8 @@ def test_who_is_not_named_gets_none_and_a_failure_says_why(monkeypatch: pytest.M
 
 def test_a_central_deploys_node_ends_with_access_and_has_no_release() -> None:
     central = Node(central_spec(), sample_secrets(), {}, {"build": "x"}, Path("/nowhere"))
-    assert [stage.name for stage in later_stages(central, None, "192.0.2.1")] == ["host", "storage", "access"]
+    assert [stage.name for stage in later_stages(central, None, "192.0.2.1")] == ["host", "storage", "backup", "access"]
     own = later_stages(node(), None, "192.0.2.1")
-    assert [stage.name for stage in own] == ["host", "storage", "access", "release"]
+    assert [stage.name for stage in own] == ["host", "storage", "backup", "access", "release"]
     pins = load_pins()
-    assert wanted_artifacts(central_spec(), pins) == ["k3s", *pins.preload]
+    assert wanted_artifacts(central_spec(), pins) == ["k3s", "age", *pins.preload]

@@ -23,6 +23,7 @@ from tests.unit.host_samples import ADDRESS, ENGINE, MANIFESTS, as_made, other_s
 
 ETC = "/etc/binder-node"
 S3_FILES = {f"{ETC}/registry-push.yaml", f"{ETC}/registry-pull.yaml"}
+BACKUP_FILE = f"{ETC}/backup.json"
 # Which pods the chart starts anew for a changed value (binderhub's templates/deployment.yaml, zero-to-jupyterhub's
 # templates/hub/deployment.yaml and templates/proxy/deployment.yaml; tests/integration renders a chart to see).
 PODS = {
@@ -37,6 +38,8 @@ PODS = {
 WANTED: dict[str, tuple[set[str], set[str]]] = {
     "s3_access_key": (S3_FILES, set()),
     "s3_secret_key": (S3_FILES, set()),
+    "backup_access_key": ({BACKUP_FILE}, set()),
+    "backup_secret_key": ({BACKUP_FILE}, set()),
     "minio_root_user": ({f"{ETC}/minio.env"}, set()),
     "minio_root_password": ({f"{ETC}/minio.env"}, set()),
     "registry_push_password": ({f"{ETC}/registry-push.htpasswd"}, {"registry.password"}),
@@ -114,7 +117,8 @@ def test_keys_of_a_new_machine_are_in_what_it_is_handed_first(before: dict[str, 
 def test_keys_of_a_bucket_elsewhere_reach_both_registries(before: dict[str, str]) -> None:
     for name in ("s3_access_key", "s3_secret_key"):
         done = host_after(other_spec(), before, {**before, name: "another"})
-        assert {file.path for work in done.works for file in work.files} == S3_FILES
+        # Its backups go there with the same key.
+        assert {file.path for work in done.works for file in work.files} == {*S3_FILES, BACKUP_FILE}
         assert set(done.restart) == {"registry-push.service", "registry-pull.service"}
 
 

@@ -223,13 +223,19 @@ def probe(path: str) -> dict[str, Any]:
     }
 
 
+def read_json(path: str) -> dict[str, Any]:
+    """An object of our own; empty where there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            found: dict[str, Any] = json.load(file)
+            return found
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
 def main() -> None:
     ask = json.load(sys.stdin)
-    try:
-        with open(ask["manifest"], encoding="utf-8") as file:
-            manifest = json.load(file)
-    except (FileNotFoundError, ValueError):
-        manifest = {}
+    manifest = read_json(ask["manifest"])
     old_paths = [path for path in manifest.get("paths", []) if os.path.lexists(path)]
     old_units = [name for name in manifest.get("units", []) if name not in ask["units"]]
     answer = {
@@ -243,6 +249,7 @@ def main() -> None:
         "manifest": {"paths": old_paths, "units": old_units},
         "store": look_at_store(ask["store"]),
         "machine": look_at_machine(ask["state"]),
+        "restored": read_json(ask["restored"]),
         "disks": look_at_disks(ask["state"]) if ask["disks"] else None,
     }
     json.dump(answer, sys.stdout)
