@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from binder_node.lifecycle.opened import Opened
     from binder_node.lifecycle.verbs import Doomed, Outcome, Plan
     from binder_node.node import Node
+    from binder_node.storage.backups import Seen as Backups
 
 app = typer.Typer()
 PANEL = "A node"
@@ -203,11 +204,22 @@ def status(
             table("", ["stage", "state"], rows)
             if seen["certificates"]:
                 table("", ["certificate", "state"], [[item.name, _shown(item)] for item in seen["certificates"]])
+            if "backup" in stages:
+                say(_last_backup(stages["backup"]["seen"]))
             say(f"{seen['url']} at {seen['address']}")
         else:
             document(seen, output)
         if not all(stage["ok"] for stage in stages.values()):
             raise typer.Exit(1)
+
+
+def _last_backup(seen: Backups) -> str:
+    from datetime import UTC, datetime
+
+    if seen.last is None:
+        return "no backup yet"
+    hours = (datetime.now(UTC) - seen.last.taken).total_seconds() / 3600
+    return f"last backup {hours:.1f} hours ago, {seen.last.size / 1e6:.1f} MB, {seen.count} kept"
 
 
 def _shown(served: Served) -> str:

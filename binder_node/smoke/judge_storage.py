@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
+from binder_node.layout import BACKUPS
 from binder_node.smoke.checks import Trouble
 from binder_node.storage.bucket import Bucket
 from binder_node.storage.endpoint import REMEDIES
 from binder_node.storage.policy import ABORT_AFTER_DAYS
 from binder_node.storage.probe import PREFIX
 
-# What our registries and checks keep at the bucket's top: Distribution's root, and the probe's.
-OWN = ("docker/", PREFIX)
+# What is ours at the bucket's top: Distribution's root, the probe's, and backups.
+OWN = ("docker/", PREFIX, BACKUPS)
 # A datacenter's own network takes less than a millisecond, a neighbouring country's 10 to 20 (Hetzner's Falkenstein
 # to Helsinki: 24 ms): each blob of a push is several round trips (mybinder.org-deploy #3182). Seconds.
 NEAR = 0.015
 # S3 refuses a request that is 15 minutes off (RequestTimeTooSkewed). Seconds.
 SKEW = 300.0
+# A backup that was missed is made up for by the next; so long after that one was due, somebody should know. Seconds.
+LATE = 3600.0
 REFUSALS = {"missing": "InvalidAccessKeyId", "stale": "SignatureDoesNotMatch", "unscoped": "AccessDenied"}
 
 
@@ -97,3 +101,27 @@ def clock(off: float, endpoint: str) -> Trouble | None:
 def environment(text: str) -> dict[str, str]:
     """/proc/PID/environ, its NULs as line ends."""
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """What systemd says of the backups: the timer's state, active for ``waiting`` seconds; its word for the last run,
+    and that run's last line."""
+
+    state: str
+    waiting: float
+    result: str
+    said: str
+
+
+def backup(age: float | None, hours: int, timer: Timer, node: str) -> Trouble | None:
+    """A backup is young enough. ``age`` is the newest one's in seconds, None where there is none."""
+    if timer.state != "active":
+        return Trouble(f"the timer of backups is {timer.state}: none are made", f"binder-node up {node}")
+    if timer.result != "success":
+        return Trouble(f"the last backup failed ({timer.result}): {timer.said}", f"binder-node logs {node} backup")
+    allowed = 2 * hours * 3600 + LATE
+    if (timer.waiting if age is None else age) <= allowed:
+        return None
+    what = "there is no backup" if age is None else f"the last backup is {age / 3600:.0f} hours old"
+    return Trouble(f"{what}, one is due every {hours}", f"binder-node logs {node} backup; binder-node backup {node}")

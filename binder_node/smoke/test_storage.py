@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from binder_node.host import backup
 from binder_node.host.minio import UNIT
 from binder_node.layout import MINIO_PORT
 from binder_node.lifecycle.opened import Opened
@@ -17,7 +19,8 @@ from binder_node.smoke import judge_storage as judge
 from binder_node.smoke.checks import RESERVED, Trouble, check, expect
 from binder_node.smoke.judge_versions import version
 from binder_node.spec.model import NodeStorage, Spec
-from binder_node.storage import bucket
+from binder_node.storage import backups, bucket
+from binder_node.storage.backups import BackupStage
 from binder_node.storage.bucket import Bucket
 from binder_node.storage.endpoint import Endpoint, client, explained
 from binder_node.storage.probe import PART, probe
@@ -152,6 +155,23 @@ def test_only_ours(endpoint: Endpoint) -> None:
     with explained(endpoint, "list the bucket's top"):
         top = [str(item.object_name) for item in client(endpoint).list_objects(bucket_name=endpoint.bucket)]
     expect(judge.only_ours(top, endpoint.bucket))
+
+
+@check("storage.backup", "a backup is as young as it should be", needs=BUCKET, guide=13)
+def test_backup(host: Any, node: Node, access: Access) -> None:
+    spec = node.spec
+    if not spec.backup.hours:
+        pytest.skip("none are made (backup.hours: 0)")
+    with BackupStage(node, access).endpoint() as place:
+        found = backups.listed(place, spec)
+    show = "systemctl show -P"
+    asked = f"{show} ActiveState {backup.TIMER}; {show} ActiveEnterTimestampMonotonic {backup.TIMER}; "
+    lines = host.check_output(f"{asked}{show} Result {backup.UNIT}; cut -d' ' -f1 /proc/uptime").splitlines()
+    state, since, result, uptime = (line.strip() for line in lines)
+    said = host.run(f"journalctl --no-pager -o cat -n 1 _SYSTEMD_UNIT={backup.UNIT}").stdout.strip()
+    age = (datetime.now(UTC) - found[-1].taken).total_seconds() if found else None
+    timer = judge.Timer(state, float(uptime) - float(since) / 1e6, result, said)
+    expect(judge.backup(age, spec.backup.hours, timer, spec.name))
 
 
 # --- deep ----------------------------------------------------------------------------------------------------------

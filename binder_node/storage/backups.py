@@ -71,6 +71,11 @@ def backup_of(name: str, size: int) -> Backup | None:
     return Backup(taken, name, size) if rest.endswith(SUFFIX) and "/" not in name else None
 
 
+def bucket_of(spec: Spec) -> str:
+    """The bucket's name."""
+    return spec.backup.bucket or spec.storage.bucket
+
+
 def own_key(spec: Spec) -> bool:
     """Whether `up` makes the key that the node writes with: on its own MinIO."""
     return spec.backup.endpoint is None and isinstance(spec.storage, NodeStorage)
@@ -103,9 +108,9 @@ class BackupStage:
             what = f"key {self.node.secrets.backup_access_key}, which only writes below {prefix(spec)}"
             wanted.append(Change(STAGE, action, what))
         elif seen.key != "ok":
-            wanted.append(Change(STAGE, "run", f"use bucket {spec.backup.bucket}, which refuses the key for backups"))
+            wanted.append(Change(STAGE, "run", f"use bucket {bucket_of(spec)}, which refuses the key for backups"))
         if not seen.exists:
-            wanted.append(Change(STAGE, "create", f"bucket {spec.backup.bucket}"))
+            wanted.append(Change(STAGE, "create", f"bucket {bucket_of(spec)}, for backups"))
         if not seen.expiry:
             wanted.append(Change(STAGE, "update", f"keep backups for {spec.backup.keep} days"))
         return wanted

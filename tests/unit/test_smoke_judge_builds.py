@@ -174,3 +174,21 @@ def test_where_the_bucket_is() -> None:
     assert reason(store.near(0.024, "https://s3")) == "https://s3 is 24 ms away from the node"
     assert store.clock(-200, "https://s3") is None
     assert "400 s apart" in reason(store.clock(400, "https://s3"))
+
+
+@pytest.mark.parametrize(
+    ("age", "more", "said"),
+    [
+        (3600.0, {}, ""),
+        (13 * 3600.0, {}, ""),
+        (14 * 3600.0, {}, "the last backup is 14 hours old, one is due every 6"),
+        (None, {}, ""),
+        (None, {"waiting": 20 * 3600.0}, "there is no backup, one is due every 6"),
+        (60.0, {"state": "inactive"}, "the timer of backups is inactive: none are made"),
+        (60.0, {"result": "exit-code"}, "the last backup failed (exit-code): no backup: age"),
+    ],
+)
+def test_backup(age: float | None, more: dict[str, Any], said: str) -> None:
+    about: dict[str, Any] = {"state": "active", "waiting": 60.0, "result": "success", "said": "no backup: age", **more}
+    found = store.backup(age, 6, store.Timer(**about), "bids")
+    assert (reason(found) if found else "") == said
