@@ -90,6 +90,7 @@ def test_it_ends_with_operators_access_and_a_second_up_changes_nothing(central: 
         "machine": True,
         "host": True,
         "storage": True,
+        "backup": True,
         "access": True,
     }
     units = central.ssh("systemctl list-unit-files --no-legend 'buildkit*' 'registry-*' 'minio*' | wc -l")

@@ -1,0 +1,216 @@
+"""A node that is lost with all that was on it, and made again from its backup: users, certificates, access, images."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from binder_node.lifecycle.opened import access_of, open_bare, open_spec
+from binder_node.secrets.agefile import opened
+from binder_node.smoke import registry
+from tests.integration.binaries import binary
+from tests.node.harness import PINS, Home, make_home
+from tests.node.test_central import whoami
+from tests.testbed.acme import Pebble
+from tests.testbed.knot import KEY, SECRET, Knot
+
+pytestmark = pytest.mark.node
+
+NETWORK, NAME = "198.18.114", "omega"
+WORLD, NODE = f"{NETWORK}.1", f"{NETWORK}.20"
+BINDER, HUB = f"{NAME}.test", f"hub.{NAME}.test"
+S3_KEY, S3_SECRET = "registry-of-a-test", "secret-of-a-test"
+DNS = f"{{kind: rfc2136, zone: {BINDER}, server: '{WORLD}', key: {KEY}, nameservers: ['{WORLD}'], wait: 20}}"
+PEOPLE = ("ada", "grace", "jean")
+
+
+def archive_of(home: Home, sealed: Path) -> dict[str, bytes]:
+    """What is in a backup, by name."""
+    clear = sealed.with_suffix(".tar.gz")
+    clear.write_bytes(opened(sealed.read_bytes(), Path(home.environment["BINDER_NODE_IDENTITY"]), "the backup"))
+    with tarfile.open(clear) as tar:
+        return {member.name: (source.read() if (source := tar.extractfile(member)) else b"") for member in tar}
+
+
+# --- on a node that is well ----------------------------------------------------------------------------------------
+
+
+def test_a_backup_is_made_listed_fetched_and_told(home: Home) -> None:
+    file = home.folder / "alpha.age"
+    made = json.loads(home.run("backup", "--file", str(file), "-o", "json").ok().out)
+    listed = json.loads(home.run("backup", "--list", "-o", "json").ok().out)["backups"]
+    assert listed[-1]["name"] == made["name"]
+    assert file.stat().st_size == made["bytes"] == listed[-1]["bytes"]
+    found = archive_of(home, file)
+    assert json.loads(found["about.json"])["node"] == home.name
+    assert {"hub/jupyterhub.sqlite", "k3s/db/state.db", "k3s/token", "k3s/cred/encryption-config.json"} <= set(found)
+    assert found["secrets.age"] == (home.folder / f"secrets/{home.name}.age").read_bytes()
+    assert f"last backup 0.0 hours ago, {made['bytes'] / 1e6:.1f} MB" in home.run("status").ok().err
+    smoke = json.loads(home.run("smoke", "--only", "storage.backup", "-o", "json").ok().out)
+    assert [check["outcome"] for check in smoke["checks"] if check["id"] == "storage.backup"] == ["ok"]
+
+
+def test_a_node_that_has_something_is_left_alone(home: Home) -> None:
+    file = home.folder / "alpha.age"
+    home.run("backup", "--file", str(file)).ok()
+    before = home.ssh("stat -c %i /var/lib/binder-node/hub/jupyterhub.sqlite")
+    refused = home.run("up", "--restore-from", str(file))
+    assert refused.code == 1
+    assert "it is no bare machine, it has /var/lib/binder-node/hub/jupyterhub.sqlite" in refused.err
+    assert home.ssh("stat -c %i /var/lib/binder-node/hub/jupyterhub.sqlite") == before
+    gone = home.run("up", "--restore")
+    assert gone.code == 2
+    assert "the bucket is on the machine itself" in gone.err
+
+
+def test_a_backup_that_fails_says_why_and_is_seen(home: Home) -> None:
+    recipients = "/etc/binder-node/backup.recipients"
+    home.ssh(f"cp -p {recipients} /root/recipients && truncate -s 0 {recipients}")
+    try:
+        failed = home.run("backup")
+        assert failed.code == 1
+        assert "no backup: age: " in failed.err
+        seen = json.loads(home.run("smoke", "--only", "storage.backup", "-o", "json").out)
+        (check,) = (one for one in seen["checks"] if one["id"] == "storage.backup")
+        assert check["outcome"] == "failed"
+        assert "no backup: age: " in check["reason"]
+    finally:
+        home.ssh(f"mv /root/recipients {recipients}; systemctl reset-failed binder-node-backup.service")
+    home.run("backup").ok()
+
+
+# --- a node that is lost -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Omega:
+    """The node, its bucket elsewhere, its zone and its authority; these outlive the machine."""
+
+    home: Home
+    knot: Knot
+    pebble: Pebble
+    bucket: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """What is outside of the node: its addresses came with the machine's bridge."""
+        environment = {**os.environ, "MINIO_ROOT_USER": S3_KEY, "MINIO_ROOT_PASSWORD": S3_SECRET}
+        where = ("--address", f"{WORLD}:9000", str(self.home.folder / "s3"))
+        with (self.home.folder / "minio.log").open("wb") as log:
+            command = [str(binary("minio")), "server", "--quiet", *where]
+            self.bucket = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        self.knot.start()
+        self.pebble.start(binary("pebble"))
+
+    def stop(self) -> None:
+        self.pebble.stop()
+        self.knot.stop()
+        if self.bucket is not None:
+            self.bucket.terminate()
+            self.bucket.wait(20)
+
+    def shown(self) -> list[bytes]:
+        """The certificates that the node shows."""
+        trust = ssl.create_default_context(cafile=str(self.pebble.authority))
+        found = []
+        for name in (BINDER, HUB):
+            with (
+                socket.create_connection((NODE, 443), 10) as plain,
+                trust.wrap_socket(plain, server_hostname=name) as safe,
+            ):
+                found.append(safe.getpeercert(binary_form=True) or b"")
+        return found
+
+    def hub(self, method: str, path: str) -> Any:
+        """The hub's API, as BinderHub."""
+        node = open_bare(open_spec(str(self.home.inventory), Path(PINS)))
+        header = f"Authorization: token {node.secrets.binder_api_token.reveal()}"
+        argv = ["curl", "-sS", "--fail-with-body", "-X", method, "-H", "@-", f"https://{HUB}/hub/api{path}"]
+        argv += ["--resolve", f"{HUB}:443:{NODE}", "--cacert", str(self.pebble.authority)]
+        done = subprocess.run(argv, input=header, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout or "null")
+
+    def users(self) -> dict[str, str]:
+        """When each user was made, by name."""
+        return {user["name"]: user["created"] for user in self.hub("GET", "/users")}
+
+
+@pytest.fixture(scope="module")
+def omega(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Omega]:
+    folder = tmp_path_factory.mktemp("backup")
+    storage = f"{{kind: s3, endpoint: 'http://{WORLD}:9000', bucket: registry}}"
+    home = make_home(
+        folder,
+        NAME,
+        NETWORK,
+        storage=storage,
+        more=f"dns: {DNS}\nkubernetes: {{operators: [ada], api_from: [0.0.0.0/0]}}",
+    )
+    made = Omega(home, Knot(folder / "knot", WORLD, 53, {BINDER: []}), Pebble(folder / "pebble", WORLD, f"{WORLD}:53"))
+    made.pebble.prepare()
+    authority, directory = made.pebble.authority, made.pebble.directory
+    tls = f"{{mode: acme, email: ops@example.org, directory: '{directory}', authority: '{authority}'}}"
+    home.inventory.write_text(home.inventory.read_text().replace("tls: {mode: none}", f"tls: {tls}"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in home.environment.items():
+            if name.startswith("BINDER_NODE_"):
+                patch.setenv(name, value)
+        patch.setenv("RFC2136_TSIG_SECRET", SECRET)
+        patch.setenv("BINDER_NODE_S3_ACCESS_KEY", S3_KEY)
+        patch.setenv("BINDER_NODE_S3_SECRET_KEY", S3_SECRET)
+        try:
+            home.up()
+            made.start()
+            home.up().ok()
+            yield made
+        finally:
+            home.run("destroy", "--yes", home.name)
+            made.stop()
+
+
+def test_made_again_from_its_backup_it_is_what_it_was(omega: Omega, tmp_path: Path) -> None:
+    home = omega.home
+    for one in PEOPLE:
+        omega.hub("POST", f"/users/{one}")
+    operator = tmp_path / "ada.yaml"
+    home.run("kubeconfig", "--operator", "ada", "--file", str(operator)).ok()
+    opened_ = open_spec(str(home.inventory), Path(PINS))
+    node, access = open_bare(opened_), access_of(opened_)[0]
+    image = registry.fresh_image(f"{registry.RESERVED}/kept", "amd64")
+    pushed = registry.ask(node, access, [], image)["pushed"]
+    assert pushed.status == 201, pushed
+    before = (omega.users(), omega.shown(), omega.pebble.orders())
+    assert set(PEOPLE) <= set(before[0])
+    made = json.loads(home.run("backup", "-o", "json").ok().out)
+    assert made["where"].startswith("registry at http")
+
+    # The machine with all that it had, and what this computer knew of it; the operator's identity is left.
+    home.run("destroy", "--yes", home.name).ok()
+    (home.folder / f"secrets/{home.name}.age").unlink()
+
+    done = home.run("up", "--restore", "-o", "json").ok()
+    told = [event["message"] for event in done.events if event["kind"] == "change"]
+    assert any(made["name"] in text for text in told)
+    assert (omega.users(), omega.shown(), omega.pebble.orders()) == before
+    access = access_of(opened_)[0]
+    path = f"/v2/{image.repository}/manifests/{image.digest}"
+    ask = registry.Ask("again", "pull", "pull", path, accept=registry.MANIFEST)
+    pulled = registry.ask(open_bare(opened_), access, [ask])["again"]
+    assert pulled.sha256 == image.digest.removeprefix("sha256:")
+    assert whoami(operator) == "system:serviceaccount:binder-node-operators:ada"
+    assert home.up().ok().last["data"]["changes"] == 0
+    # The same command again: it is done, though the bucket may have a younger one by now.
+    home.run("backup").ok()
+    assert home.run("up", "--restore", "-o", "json").ok().last["data"]["changes"] == 0
+    assert json.loads(home.ssh("cat /etc/binder-node/restored.json"))["name"] == made["name"]
+    assert len(json.loads(home.run("backup", "--list", "-o", "json").ok().out)["backups"]) == 2
