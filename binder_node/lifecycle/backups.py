@@ -127,13 +127,18 @@ def restored(opened: Opened, which: str, report: Reporter) -> Iterator[Restore]:
         archive = Path(folder) / "archive.tar.gz"
         content = unsealed(sealed.read_bytes(), identity_path(os.environ), f"the backup {name}")
         files.replace(archive, content)
-        found = _told(archive, name, opened.spec)
+        found = _told(archive, name, opened.spec, opened.pins.entries["k3s"].version)
         _keep_secrets(opened, archive, report)
         yield found
 
 
-def _told(archive: Path, name: str, spec: Spec) -> Restore:
-    """What an archive says of itself. Raises InputError where it is another node's, StepError where it is none."""
+def _told(archive: Path, name: str, spec: Spec, pinned: str) -> Restore:
+    """What an archive says of itself; ``pinned`` is the version of K3s that it is for.
+
+    Raises:
+        InputError: it is another node's, or of a later K3s.
+        StepError: it is no backup.
+    """
     try:
         with tarfile.open(archive, "r:gz") as tar:
             first = tar.next()
@@ -142,6 +147,7 @@ def _told(archive: Path, name: str, spec: Spec) -> Restore:
             node, form = str(about["node"]), int(about["format"])
             found = Restore(name, str(about["taken"]), archive, {str(k): int(v) for k, v in about["files"].items()})
             datetime.fromisoformat(found.taken)
+            then = str(about["versions"]["k3s"])
     except (tarfile.TarError, OSError, ValueError, KeyError, TypeError, EOFError):
         raise StepError("here", f"read the backup {name}", "it is none of binder-node's", "give another one") from None
     if form > FORMAT:
@@ -151,7 +157,20 @@ def _told(archive: Path, name: str, spec: Spec) -> Restore:
     if node != spec.name:
         wrong = f"the backup is of {node}, this is {spec.name}"
         raise InputError(Problem("", 0, "--restore-from", wrong, "its cluster would wait for a machine of that name"))
+    if minor_of(then) > minor_of(pinned):
+        wrong = f"the backup is of {then}, which {pinned} may not understand"
+        raise InputError(Problem("", 0, "pins (k3s)", wrong, "pin that version, restore, then go on from there"))
     return found
+
+
+def minor_of(version: str) -> tuple[int, ...]:
+    """Major and minor of a version of K3s; empty where there is none in the text. Pure.
+
+    >>> minor_of("k3s version v1.35.4+k3s1 (0a1b2c)"), minor_of("")
+    ((1, 35), ())
+    """
+    word = next((word for word in version.split() if word.startswith("v") and word[1:2].isdigit()), "")
+    return tuple(int(part) for part in word[1:].split(".")[:2] if part.isdigit())
 
 
 def _keep_secrets(opened: Opened, archive: Path, report: Reporter) -> None:
