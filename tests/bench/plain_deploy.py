@@ -20,7 +20,13 @@ found = opened.open_spec(os.environ["BENCH_INVENTORY"], Path(os.environ["BINDER_
 node = opened.open_node(found, silent, sources=opened.sources("", None))
 address = provider_for(node).address(None)
 wanted = render(
-    node.spec, node.secrets, node.artifacts, address, manifests(node.spec, address), engine_files(node.spec)
+    node.spec,
+    node.secrets,
+    node.artifacts,
+    address,
+    manifests(node.spec, address),
+    engine_files(node.spec),
+    sealing=node.sealing,
 )
 
 

@@ -25,6 +25,7 @@ def test_plan_and_status_agree_that_all_is_well(home: Home) -> None:
         "machine": True,
         "host": True,
         "storage": True,
+        "backup": True,
         "access": True,
         "release": True,
     }
