@@ -245,10 +245,10 @@ def test_the_nodes_key_reads_and_deletes_nothing(lab: Lab) -> None:
         ("database", "no backup: "),
         ("missing", f"there is no k3s/db/{K3S_DATABASE} to back up"),
         ("recipients", "no backup: age: "),
-        ("bucket", "no-such-bucket"),
+        ("bucket", "refused binder-node-backup/bids-1/"),
     ],
 )
-def test_what_is_no_backup_is_none(lab: Lab, broken: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_backup_is_none(lab: Lab, broken: str, said: str) -> None:
     more = {}
     if broken == "database":
         content = bytearray(lab.k3s.read_bytes())
@@ -260,16 +260,23 @@ def test_what_is_no_backup_is_none(lab: Lab, broken: str, said: str, monkeypatch
         (lab.folder / "recipients").write_text("")
     else:
         more = {"bucket": "no-such-bucket"}
-        program_text = PROGRAM.read_text().replace("TRIES, PAUSE, ANSWER = 4, 15.0,", "TRIES, PAUSE, ANSWER = 2, 0.1,")
-        quick = lab.folder / "program.py"
-        quick.write_text(program_text)
-        monkeypatch.setattr(sys.modules[__name__], "PROGRAM", quick)
     done = lab.run(**more)
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert lab.names() == []
     assert list((lab.folder / "scratch").iterdir()) == []
+
+
+def test_a_store_that_is_down_for_a_moment_is_asked_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = iter(["HTTP 503 SlowDown", "no answer: refused", ""])
+    monkeypatch.setattr(program, "PAUSE", 0.0)
+    monkeypatch.setattr(program, "put_once", lambda *_: next(said))
+    (lab.folder / "x").write_text("x")
+    program.put(lab.config(), "name", str(lab.folder / "x"))
+    monkeypatch.setattr(program, "put_once", lambda *_: "HTTP 503 SlowDown")
+    with pytest.raises(program.Failure, match="did not take name: HTTP 503 SlowDown"):
+        program.put(lab.config(), "name", str(lab.folder / "x"))
 
 
 # --- putting back --------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import pytest
 from binder_node.lifecycle.opened import access_of, open_bare, open_spec
 from binder_node.secrets.agefile import opened
 from binder_node.smoke import registry
+from binder_node.smoke.checks import RESERVED
 from tests.integration.binaries import binary
 from tests.node.harness import PINS, Home, make_home
 from tests.node.test_central import whoami
@@ -186,7 +187,7 @@ def test_made_again_from_its_backup_it_is_what_it_was(omega: Omega, tmp_path: Pa
     home.run("kubeconfig", "--operator", "ada", "--file", str(operator)).ok()
     opened_ = open_spec(str(home.inventory), Path(PINS))
     node, access = open_bare(opened_), access_of(opened_)[0]
-    image = registry.fresh_image(f"{registry.RESERVED}/kept", "amd64")
+    image = registry.fresh_image(f"{RESERVED}/kept", "amd64")
     pushed = registry.ask(node, access, [], image)["pushed"]
     assert pushed.status == 201, pushed
     before = (omega.users(), omega.shown(), omega.pebble.orders())

@@ -15,7 +15,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-ACCOUNT = {"Email": "ops@example.org", "Registration": {"uri": "https://ca.example/acct/1"}, "PrivateKey": "AAAA"}
+ACCOUNT: dict[str, Any] = {
+    "Email": "ops@example.org",
+    "Registration": {"uri": "https://ca.example/acct/1"},
+    "PrivateKey": "AAAA",
+}
 
 
 @cache

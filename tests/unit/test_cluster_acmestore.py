@@ -34,7 +34,7 @@ def test_what_is_no_store_is_said_without_its_content(text: str) -> None:
 def test_no_key_is_shown() -> None:
     found = parsed(store_text(raw(BINDER, 80)))
     assert raw(BINDER, 80)["key"] not in repr(found)
-    assert ACCOUNT["PrivateKey"] not in repr(found)
+    assert str(ACCOUNT["PrivateKey"]) not in repr(found)
 
 
 def test_an_empty_store_gets_the_names_that_it_will_serve_and_the_account() -> None:

@@ -30,6 +30,8 @@ FORMAT = 1
 # A writer keeps a database for milliseconds. Seconds.
 BUSY = 60.0
 TRIES, PAUSE, ANSWER = 4, 15.0, 120.0
+# Refusals that pass by themselves: request timeout, and too many of them.
+AGAIN = (408, 429)
 
 
 class Failure(Exception):
@@ -142,7 +144,7 @@ def signed(config: dict[str, Any], host: str, path: str, digest: str, now: datet
 
 
 def put_once(config: dict[str, Any], name: str, source: str, digest: str) -> str:
-    """Why it was not taken; empty where it was."""
+    """Why it was not taken, where another try may be; empty where it was. Raises Failure where it was refused."""
     parts = urlsplit(config["endpoint"])
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.netloc, timeout=ANSWER)
@@ -158,7 +160,10 @@ def put_once(config: dict[str, Any], name: str, source: str, digest: str) -> str
     finally:
         connection.close()
     code = said.partition("<Code>")[2].partition("</Code>")[0]
-    return "" if answer.status == 200 else f"HTTP {answer.status} {code or answer.reason}"
+    why = f"HTTP {answer.status} {code or answer.reason}"
+    if 400 <= answer.status < 500 and answer.status not in AGAIN:
+        raise Failure(f"{config['endpoint']} refused {name}: {why}")
+    return "" if answer.status == 200 else why
 
 
 def put(config: dict[str, Any], name: str, source: str) -> None:
