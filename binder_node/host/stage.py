@@ -17,7 +17,7 @@ from binder_node.host.diff import STAGE, Todo, todo
 from binder_node.host.disk import FIND_UNIT, data_disk
 from binder_node.host.logs import UNITS as LOGS
 from binder_node.host.observe import Seen
-from binder_node.host.operations import UNITS, WAIT, operations
+from binder_node.host.operations import RESTORE, UNITS, WAIT, operations
 from binder_node.host.parent import Failed, child
 from binder_node.host.render import render
 from binder_node.host.restore import Restore
@@ -186,7 +186,8 @@ class HostStage:
             return StepError(
                 name, f"start {', '.join(down) or 'units'}", f"{stderr}\n{self._log(access, down)}", self._remedy(*down)
             )
-        return StepError(name, failed.operation, stderr, "run the same command again")
+        barred = " (a machine that has databases already gets none)" if failed.operation == RESTORE else ""
+        return StepError(name, failed.operation, stderr, f"run the same command again{barred}")
 
     def _down(self, access: Access, units: list[str]) -> list[str]:
         """Those that systemd holds for failed, or that fall over again and again."""

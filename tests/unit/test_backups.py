@@ -10,9 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyrage  # type: ignore[import-untyped]
 import pytest
 
+from binder_node.artifacts.pins import load_pins
 from binder_node.errors import InputError, StepError
+from binder_node.events import Event, silent
 from binder_node.host import restore
 from binder_node.host.backup import configuration
 from binder_node.host.observe import Seen
@@ -21,8 +24,10 @@ from binder_node.host.restore import Restore
 from binder_node.lifecycle import backups as verbs
 from binder_node.lifecycle.opened import Opened
 from binder_node.node import Node
+from binder_node.secrets.document import with_values
+from binder_node.secrets.identity import ensure_identities, read_identities
 from binder_node.secrets.masked import Masked
-from binder_node.secrets.store import given_keys, nobodys
+from binder_node.secrets.store import SecretStore, given_keys, nobodys, utc_now
 from binder_node.spec.model import Spec
 from binder_node.storage.backups import Backup, BackupStage, backup_of, own_key, prefix
 from binder_node.storage.backups import Seen as There
@@ -226,8 +231,71 @@ def test_a_bucket_that_went_with_the_machine_is_not_asked() -> None:
 
 
 def test_none_are_made_where_the_inventory_says_so(tmp_path: Path) -> None:
-    from binder_node.artifacts.pins import load_pins
-
     opened = Opened(tmp_path / "bids-1.yaml", sample_spec(backup={"hours": 0}), load_pins(), tmp_path)
     with pytest.raises(InputError, match=r"backup\.hours: 0: there are none"):
         verbs._refuse_none(opened)
+
+
+# --- secrets that come with one ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
+    """A node's inventory and secrets on this computer, and a backup of it, ``bids-1.age``."""
+    monkeypatch.setenv("BINDER_NODE_IDENTITY", str(tmp_path / "identity.txt"))
+    monkeypatch.setenv("BINDER_NODE_SECRETS_DIR", str(tmp_path / "secrets"))
+    opened = Opened(tmp_path / "inventories/bids-1.yaml", sample_spec(), load_pins(), tmp_path / "run")
+    store = SecretStore(opened.inventory, opened.spec)
+    store.ensure()
+    clear = tmp_path / "clear.tar.gz"
+    with tarfile.open(clear, "w:gz") as tar:
+        for name, content in (("about.json", json.dumps(ABOUT).encode()), ("secrets.age", store.sealing().file)):
+            head = tarfile.TarInfo(name)
+            head.size = len(content)
+            tar.addfile(head, io.BytesIO(content))
+    recipients = [identity.public.loaded() for identity in read_identities(store.identity)]
+    (tmp_path / "bids-1.age").write_bytes(pyrage.encrypt(clear.read_bytes(), recipients))
+    return opened
+
+
+def backup_at(place: Opened) -> str:
+    return str(place.runtime.parent / "bids-1.age")
+
+
+def test_in_clear_it_lies_here_for_the_block_alone(place: Opened) -> None:
+    with verbs.restored(place, backup_at(place), silent) as found:
+        assert found.name == "bids-1.age"
+        assert found.archive.stat().st_mode & 0o777 == 0o600
+        assert tarfile.is_tarfile(found.archive)
+    assert list(place.runtime.iterdir()) == []
+
+
+def test_secrets_that_are_not_here_are_its_own(place: Opened) -> None:
+    file = SecretStore(place.inventory, place.spec).path
+    before = file.read_bytes()
+    file.unlink()
+    told: list[Event] = []
+    with verbs.restored(place, backup_at(place), told.append):
+        assert file.read_bytes() == before
+    assert [event.message for event in told] == [f"{file}: the node's secrets, from its backup"]
+
+
+def test_another_token_of_k3s_is_said_before_anything_is_done(place: Opened) -> None:
+    store = SecretStore(place.inventory, place.spec)
+    store.change(lambda old: with_values(old, {"k3s_token": "another"}, utc_now()))
+    with (
+        pytest.raises(InputError, match=r"k3s_token: is another one than when the backup was made; move .* away"),
+        verbs.restored(place, backup_at(place), silent),
+    ):
+        pass
+
+
+def test_another_identity_opens_nothing(place: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = place.runtime.parent / "other.txt"
+    ensure_identities(other)
+    monkeypatch.setenv("BINDER_NODE_IDENTITY", str(other))
+    with (
+        pytest.raises(StepError, match=r"decrypt the backup bids-1\.age: .*identity .*other\.txt"),
+        verbs.restored(place, backup_at(place), silent),
+    ):
+        pass
