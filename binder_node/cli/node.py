@@ -217,7 +217,7 @@ def _last_backup(seen: Backups) -> str:
     from datetime import UTC, datetime
 
     if seen.last is None:
-        return "no backup yet"
+        return "no backup yet" if seen.looked else "backups: not known, their bucket does not answer"
     hours = (datetime.now(UTC) - seen.last.taken).total_seconds() / 3600
     return f"last backup {hours:.1f} hours ago, {seen.last.size / 1e6:.1f} MB, {seen.count} kept"
 

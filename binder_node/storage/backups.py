@@ -37,13 +37,15 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """``key`` is the node's own on its MinIO; ``expiry``: the bucket removes old ones; ``last`` is the newest."""
+    """``key`` is the node's own on its MinIO; ``expiry``: the bucket removes old ones; ``last`` is the newest; not
+    ``looked``: their own endpoint does not answer."""
 
     key: Key = "ok"
     exists: bool = True
     expiry: bool = True
     last: Backup | None = None
     count: int = 0
+    looked: bool = True
 
 
 def prefix(spec: Spec) -> str:
@@ -94,11 +96,17 @@ class BackupStage:
         return Seen("missing" if own_key(self.node.spec) else "ok", exists=True, expiry=False)
 
     def inspect(self, report: Reporter) -> Seen:
-        """Raises StepError or DeadlineError where the bucket's endpoint refuses or does not answer."""
-        del report
-        with self.endpoint() as endpoint:
-            seen = look(endpoint, self.node.spec)
-            return replace(seen, key=_key(self._nodes(endpoint))) if own_key(self.node.spec) else seen
+        """Raises StepError or DeadlineError where the registry's bucket refuses or does not answer. One of backups alone
+        is warned of: a drain, or a new certificate, does not wait for it."""
+        try:
+            with self.endpoint() as endpoint:
+                seen = look(endpoint, self.node.spec)
+                return replace(seen, key=_key(self._nodes(endpoint))) if own_key(self.node.spec) else seen
+        except StepError as error:
+            if self.node.spec.backup.endpoint is None:
+                raise
+            report(Event("warn", STAGE, f"the backups could not be looked at: {error}"))
+            return Seen(looked=False)
 
     def changes(self, seen: Seen) -> list[Change]:
         spec = self.node.spec

@@ -14,7 +14,7 @@ import pyrage  # type: ignore[import-untyped]
 import pytest
 
 from binder_node.artifacts.pins import load_pins
-from binder_node.errors import InputError, StepError
+from binder_node.errors import DeadlineError, InputError, StepError
 from binder_node.events import Event, silent
 from binder_node.host import restore
 from binder_node.host.backup import configuration
@@ -29,6 +29,7 @@ from binder_node.secrets.identity import ensure_identities, read_identities
 from binder_node.secrets.masked import Masked
 from binder_node.secrets.store import SecretStore, given_keys, nobodys, utc_now
 from binder_node.spec.model import Spec
+from binder_node.storage import backups
 from binder_node.storage.backups import Backup, BackupStage, backup_of, own_key, prefix
 from binder_node.storage.backups import Seen as There
 from tests.unit.host_samples import central_spec, other_spec, sample_secrets, sample_spec
@@ -107,6 +108,20 @@ def test_what_the_stage_would_do(spec: Spec, seen: There, wanted: list[str]) -> 
     assert len(said) == len(wanted)
     assert all(text.startswith(start) for text, start in zip(said, wanted, strict=True))
     assert "hidden" not in str(stage.changes(seen))
+
+
+def test_a_place_of_their_own_that_is_down_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: object) -> There:
+        raise DeadlineError("bids-1", "an answer", 20, "refused")
+
+    monkeypatch.setattr(backups, "look", down)
+    told: list[Event] = []
+    stage = BackupStage(Node(sample_spec(backup=ELSEWHERE), OWN, {}, {}, Path("/nowhere")), None)
+    seen = stage.inspect(told.append)
+    assert (stage.changes(seen), seen.looked) == ([], False)
+    assert ["could not be looked at" in event.message for event in told] == [True]
+    with pytest.raises(DeadlineError):
+        BackupStage(Node(other_spec(), OWN, {}, {}, Path("/nowhere")), None).inspect(told.append)
 
 
 def test_own_keys_are_on_own_servers() -> None:
