@@ -96,7 +96,7 @@ class BackupStage:
         return Seen("missing" if own_key(self.node.spec) else "ok", exists=True, expiry=False)
 
     def inspect(self, report: Reporter) -> Seen:
-        """Raises StepError or DeadlineError where the registry's bucket refuses or does not answer. One of backups alone
+        """Raises StepError or DeadlineError where the registry's bucket refuses or does not answer. One of backups only
         is warned of: a drain, or a new certificate, does not wait for it."""
         try:
             with self.endpoint() as endpoint:
