@@ -43,6 +43,8 @@ def backup(spec: Spec, secrets: Secrets, artifacts: Mapping[str, Artifact], seal
     config = json.dumps(configuration(spec, secrets, link), indent=1) + "\n"
     return Component(
         "backup",
+        # Its library has SQLite, which python3-minimal's has not.
+        packages=("python3",),
         folders=(Folder(f"{spec.machine.state}/{BACKUP_STATE}", 0o700),),
         uploads=(binary,),
         files=(
