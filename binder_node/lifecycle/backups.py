@@ -54,7 +54,9 @@ def make(opened: Opened, report: Reporter) -> Made:
     with step(report, STAGE, "the node makes a backup") as told:
         done = remote.run(access, as_root(access, f"systemctl start {UNIT}"), timeout=SECONDS + 60, check=False)
         if done.code != 0:
-            log = remote.run(access, as_root(access, f"journalctl --no-pager -o cat -n 4 -u {UNIT}"), check=False)
+            # The program's own words, without systemd's.
+            asked = f"journalctl --no-pager -o cat -n 3 _SYSTEMD_UNIT={UNIT}"
+            log = remote.run(access, as_root(access, asked), check=False)
             reason = log.stdout.strip() or done.stderr or f"exit code {done.code}"
             raise StepError(opened.spec.name, "make a backup", reason, f"binder-node logs {opened.spec.name} backup")
         with reading(open_bare(opened), access) as endpoint:

@@ -244,7 +244,7 @@ def test_the_nodes_key_reads_and_deletes_nothing(lab: Lab) -> None:
     [
         ("database", "no backup: "),
         ("missing", f"there is no k3s/db/{K3S_DATABASE} to back up"),
-        ("recipients", "no backup: age: "),
+        ("recipients", "no backup: age: error: "),
         ("bucket", "refused binder-node-backup/bids-1/"),
     ],
 )

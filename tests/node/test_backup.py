@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,7 @@ from tests.testbed.knot import KEY, SECRET, Knot
 pytestmark = pytest.mark.node
 
 NETWORK, NAME = "198.18.114", "omega"
-# An address of this computer that does not go with the machine's bridge; the machine comes to it by its gateway.
-WORLD, NODE = "198.18.214.1", f"{NETWORK}.20"
+BRIDGE, WORLD, NODE = f"{NETWORK}.1", f"{NETWORK}.10", f"{NETWORK}.20"
 BINDER, HUB = f"{NAME}.test", f"hub.{NAME}.test"
 S3_KEY, S3_SECRET = "registry-of-a-test", "secret-of-a-test"
 DNS = f"{{kind: rfc2136, zone: {BINDER}, server: '{WORLD}', key: {KEY}, nameservers: ['{WORLD}'], wait: 20}}"
@@ -81,11 +81,11 @@ def test_a_backup_that_fails_says_why_and_is_seen(home: Home) -> None:
     try:
         failed = home.run("backup")
         assert failed.code == 1
-        assert "no backup: age: " in failed.err
+        assert "no backup: age: error: " in failed.err
         seen = json.loads(home.run("smoke", "--only", "storage.backup", "-o", "json").out)
         (check,) = (one for one in seen["checks"] if one["id"] == "storage.backup")
         assert check["outcome"] == "failed"
-        assert "no backup: age: " in check["reason"]
+        assert "no backup: age: error: " in check["reason"]
     finally:
         home.ssh(f"mv /root/recipients {recipients}; systemctl reset-failed binder-node-backup.service")
     home.run("backup").ok()
@@ -104,23 +104,41 @@ class Omega:
     bucket: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """What is outside of the node."""
-        subprocess.run(["ip", "address", "replace", f"{WORLD}/32", "dev", "lo"], check=True)
-        environment = {**os.environ, "MINIO_ROOT_USER": S3_KEY, "MINIO_ROOT_PASSWORD": S3_SECRET}
-        where = ("--address", f"{WORLD}:9000", str(self.home.folder / "s3"))
-        with (self.home.folder / "minio.log").open("wb") as log:
-            command = [str(binary("minio")), "server", "--quiet", *where]
-            self.bucket = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        """The zone's server and the authority, in the world beside the machine: they go and come with its bridge."""
+        self.home.world("up")
         self.knot.start()
         self.pebble.start(binary("pebble"))
 
     def stop(self) -> None:
         self.pebble.stop()
         self.knot.stop()
+        self.home.world("down")
+
+    def start_bucket(self) -> None:
+        """On this computer's own address on the bridge: it hears again when the bridge is there again."""
+        environment = {**os.environ, "MINIO_ROOT_USER": S3_KEY, "MINIO_ROOT_PASSWORD": S3_SECRET}
+        command = [
+            str(binary("minio")),
+            "server",
+            "--quiet",
+            "--address",
+            f"{BRIDGE}:9000",
+            str(self.home.folder / "s3"),
+        ]
+        with (self.home.folder / "minio.log").open("wb") as log:
+            self.bucket = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        deadline = time.monotonic() + 30
+        while True:
+            with socket.socket() as knock:
+                if knock.connect_ex((BRIDGE, 9000)) == 0:
+                    return
+            assert time.monotonic() < deadline, (self.home.folder / "minio.log").read_text()
+            time.sleep(0.1)
+
+    def stop_bucket(self) -> None:
         if self.bucket is not None:
             self.bucket.terminate()
             self.bucket.wait(20)
-        subprocess.run(["ip", "address", "delete", f"{WORLD}/32", "dev", "lo"], check=True)
 
     def shown(self) -> list[bytes]:
         """The certificates that the node shows."""
@@ -152,7 +170,7 @@ class Omega:
 @pytest.fixture(scope="module")
 def omega(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Omega]:
     folder = tmp_path_factory.mktemp("backup")
-    storage = f"{{kind: s3, endpoint: 'http://{WORLD}:9000', bucket: registry}}"
+    storage = f"{{kind: s3, endpoint: 'http://{BRIDGE}:9000', bucket: registry}}"
     home = make_home(
         folder,
         NAME,
@@ -160,7 +178,12 @@ def omega(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Omega]:
         storage=storage,
         more=f"dns: {DNS}\nkubernetes: {{operators: [ada], api_from: [0.0.0.0/0]}}",
     )
-    made = Omega(home, Knot(folder / "knot", WORLD, 53, {BINDER: []}), Pebble(folder / "pebble", WORLD, f"{WORLD}:53"))
+    within = ("nsenter", f"--net=/run/netns/world-{NAME}")
+    made = Omega(
+        home,
+        Knot(folder / "knot", WORLD, 53, {BINDER: []}, within),
+        Pebble(folder / "pebble", WORLD, f"{WORLD}:53", within),
+    )
     made.pebble.prepare()
     authority, directory = made.pebble.authority, made.pebble.directory
     tls = f"{{mode: acme, email: ops@example.org, directory: '{directory}', authority: '{authority}'}}"
@@ -173,12 +196,15 @@ def omega(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Omega]:
         patch.setenv("BINDER_NODE_S3_ACCESS_KEY", S3_KEY)
         patch.setenv("BINDER_NODE_S3_SECRET_KEY", S3_SECRET)
         try:
+            assert home.up().code != 0  # the names' server comes with the bridge
             made.start()
+            made.start_bucket()
             home.up().ok()
             yield made
         finally:
-            home.run("destroy", "--yes", home.name)
             made.stop()
+            home.run("destroy", "--yes", home.name)
+            made.stop_bucket()
 
 
 def test_made_again_from_its_backup_it_is_what_it_was(omega: Omega, tmp_path: Path) -> None:
@@ -194,16 +220,19 @@ def test_made_again_from_its_backup_it_is_what_it_was(omega: Omega, tmp_path: Pa
     assert pushed.status == 201, pushed
     before = (omega.users(), omega.shown(), omega.pebble.orders())
     assert set(PEOPLE) <= set(before[0])
-    made = json.loads(home.run("backup", "-o", "json").ok().out)
-    assert made["where"].startswith("registry at http")
+    file = tmp_path / "omega.age"
+    made = json.loads(home.run("backup", "--file", str(file), "-o", "json").ok().out)
+    assert made["where"] == f"registry at http://{BRIDGE}:9000"
 
     # The machine with all that it had, and what this computer knew of it; the operator's identity is left.
     home.run("destroy", "--yes", home.name).ok()
+    omega.stop()
     (home.folder / f"secrets/{home.name}.age").unlink()
-
-    done = home.run("up", "--restore", "-o", "json").ok()
+    assert home.run("up", "--restore-from", str(file)).code != 0  # the machine is there, its names' server is not
+    omega.start()
+    done = home.run("up", "--restore-from", str(file), "-o", "json").ok()
     told = [event["message"] for event in done.events if event["kind"] == "change"]
-    assert any(made["name"] in text for text in told)
+    assert any("put back backup omega.age, taken " in text for text in told)
     assert (omega.users(), omega.shown(), omega.pebble.orders()) == before
     access = access_of(opened_)[0]
     path = f"/v2/{image.repository}/manifests/{image.digest}"
@@ -215,5 +244,5 @@ def test_made_again_from_its_backup_it_is_what_it_was(omega: Omega, tmp_path: Pa
     # The same command again: it is done, though the bucket may have a younger one by now.
     home.run("backup").ok()
     assert home.run("up", "--restore", "-o", "json").ok().last["data"]["changes"] == 0
-    assert json.loads(home.ssh("cat /etc/binder-node/restored.json"))["name"] == made["name"]
+    assert json.loads(home.ssh("cat /etc/binder-node/restored.json"))["name"] == "omega.age"
     assert len(json.loads(home.run("backup", "--list", "-o", "json").ok().out)["backups"]) == 2

@@ -115,7 +115,7 @@ def seal(config: dict[str, Any], found: list[tuple[str, str]], told: bytes, targ
         broken = True  # age says why
     said = process.stderr.read().decode("utf-8", "replace").strip()
     if process.wait(60) != 0 or broken:
-        raise Failure(f"age: {said or 'ended early'}")
+        raise Failure((said.splitlines() or ["age ended early"])[0])
 
 
 # --- the bucket ----------------------------------------------------------------------------------------------------
