@@ -85,7 +85,7 @@ def question(spec: Spec, restore: Restore) -> dict[str, Any]:
 # Pods of the machine that is gone: the kubelet would start people's servers again, empty. Those of Deployments come
 # back by themselves, from a new generation on (paused and not), so that the next look does not take them for the old.
 SETTLE = (
-    "set -e; k3s kubectl delete pods --all-namespaces --all --force --grace-period=0 --timeout=60s > /dev/null; "
+    "set -e; k3s kubectl delete pods --all-namespaces --all --force --grace-period=0 --timeout=180s > /dev/null; "
     f"for each in $(k3s kubectl get deployments -n {NAMESPACE} -o name); do for paused in true false; do "
     f"""k3s kubectl patch -n {NAMESPACE} "$each" -p '{{"spec": {{"paused": '$paused'}}}}' > /dev/null; done; done; """
     f"""sed -i 's/"state": "placed"/"state": "done"/' {RESTORED}; rm -f {ARCHIVE}"""

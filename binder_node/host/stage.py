@@ -109,8 +109,11 @@ class HostStage:
             if failed is not None:
                 raise self._why(access, failed)
         if back is not None:
-            with step(report, self.name, "forget the pods of the machine before"):
-                remote.run(access, as_root(access, restore.SETTLE), timeout=restore.SECONDS)
+            what = "forget the pods of the machine before"
+            with step(report, self.name, what):
+                done = remote.run(access, as_root(access, restore.SETTLE), timeout=restore.SECONDS, check=False)
+                if done.code != 0:
+                    raise StepError(access.name, what, done.stderr, "run the same command again")
 
     def _hand_over(self, access: Access, back: Restore, report: Reporter) -> None:
         """The backup to the machine's memory."""
