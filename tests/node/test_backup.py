@@ -220,6 +220,8 @@ def omega(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Omega]:
             made.stop_bucket()
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(900)
 def test_made_again_from_its_backup_it_is_what_it_was(omega: Omega, tmp_path: Path) -> None:
     home = omega.home
     for one in PEOPLE:
