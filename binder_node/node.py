@@ -39,7 +39,8 @@ class Node:
 
     ``images`` are the names of container images that the pins fix (``build`` is the stock repo2docker image).
     ``erase_disk`` is the id of the data disk whose content may go, said for one run. ``made_of`` is the text that the
-    node keeps of the pins of its artifacts; empty: none.
+    node keeps of the pins of its artifacts; empty: none. ``successor`` is the node that takes this one's place, while
+    both are there (its inventory ``replaces`` this one).
     """
 
     spec: Spec
@@ -50,3 +51,4 @@ class Node:
     erase_disk: str = ""
     made_of: str = ""
     sealing: Sealing = Sealing()
+    successor: str = ""

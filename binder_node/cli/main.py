@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from binder_node.cli import access, backup, capacity, cost, launch, load, node, smoke, spec, upgrade
+from binder_node.cli import access, backup, capacity, cost, launch, load, node, rotate, smoke, spec, upgrade
 from binder_node.cli.lazy import LazyGroup
 
 app = typer.Typer(
@@ -42,7 +42,7 @@ def root(
         os.environ["BINDER_NODE_DEBUG"] = "1"
 
 
-for module in (spec, cost, node, upgrade, smoke, backup, launch, load, capacity, access):
+for module in (spec, cost, node, rotate, upgrade, smoke, backup, launch, load, capacity, access):
     for command in module.app.registered_commands:
         app.registered_commands.append(command)
 for name, about in (

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from binder_node.events import Reporter
     from binder_node.host.restore import Restore
     from binder_node.lifecycle.opened import Opened
+    from binder_node.lifecycle.rotating import Standing
     from binder_node.lifecycle.verbs import Doomed, Outcome, Plan
     from binder_node.node import Node
     from binder_node.storage.backups import Seen as Backups
@@ -187,7 +188,10 @@ def status(
     source: SourceOption = "",
     bundle: BundleOption = None,
 ) -> None:
-    """Show every stage as it is, and how long certificates last. Exits with 1 when a stage is not as wanted."""
+    """Show every stage as it is, how long certificates last, and where a rotation stands.
+
+    Exits with 1 when a stage is not as wanted.
+    """
     from binder_node.cli.output import document, say, table
     from binder_node.cli.run import errors
     from binder_node.lifecycle import verbs
@@ -195,6 +199,9 @@ def status(
     with errors():
         with _looking(node, output, pins, source, bundle) as (opened, report):
             seen = verbs.status(opened, report)
+            stands = _rotation(node, pins) if opened.spec.replaces or opened.successor else None
+        if stands is not None:
+            seen["rotation"] = stands
         stages: dict[str, Any] = seen["stages"]
         if output is Output.text:
             rows = [
@@ -207,6 +214,8 @@ def status(
             if "backup" in stages:
                 say(_last_backup(stages["backup"]["seen"]))
             say(f"{seen['url']} at {seen['address']}")
+            if stands is not None:
+                say(f"rotation from {stands.old} to {stands.new}: {stands.sentence} (next: {stands.step})")
         else:
             document(seen, output)
         if not all(stage["ok"] for stage in stages.values()):
@@ -220,6 +229,13 @@ def _last_backup(seen: Backups) -> str:
         return "no backup yet" if seen.looked else "backups: not known, their bucket does not answer"
     hours = (datetime.now(UTC) - seen.last.taken).total_seconds() / 3600
     return f"last backup {hours:.1f} hours ago, {seen.last.size / 1e6:.1f} MB, {seen.count} kept"
+
+
+def _rotation(node: str, pins: Path | None) -> Standing | None:
+    from binder_node.lifecycle import rotating
+    from binder_node.spec.load import find
+
+    return rotating.standing(find(node), pins)
 
 
 def _shown(served: Served) -> str:

@@ -13,7 +13,9 @@ from binder_node.artifacts.pins import Pins, SourceName, load_pins
 from binder_node.artifacts.store import Sources, Store
 from binder_node.errors import InputError, Problem, StepError
 from binder_node.events import Event, Reporter, silent, step
+from binder_node.lifecycle.generations import successor_of
 from binder_node.node import Access, Node
+from binder_node.secrets.model import Secrets
 from binder_node.secrets.store import SecretStore
 from binder_node.spec.load import find, load
 from binder_node.spec.model import NodeStorage, Spec
@@ -103,16 +105,19 @@ def open_node(opened: Opened, report: Reporter, *, sources: Sources, write: bool
     opened.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     for component, why in held_in(opened.pins.entries).items():
         report(Event("warn", "artifacts", f"{component} is held: {why}", {"component": component}))
-    return Node(
-        opened.spec,
-        secrets,
-        artifacts,
-        opened.pins.images,
-        opened.runtime,
-        opened.erase_disk,
+    return replace(
+        _node(opened, secrets),
+        artifacts=artifacts,
+        erase_disk=opened.erase_disk,
         made_of=record_of(opened.pins, artifacts),
         sealing=store.sealing(),
     )
+
+
+def _node(opened: Opened, secrets: Secrets) -> Node:
+    """Without artifacts."""
+    successor = successor_of(opened.inventory)
+    return Node(opened.spec, secrets, {}, opened.pins.images, opened.runtime, successor=successor)
 
 
 def ensure_artifacts(opened: Opened, report: Reporter, sources: Sources) -> dict[str, Artifact]:
@@ -130,8 +135,7 @@ def open_bare(opened: Opened) -> Node:
         StepError: there are no secrets, so the node was never made from here.
     """
     opened.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
-    secrets = SecretStore(opened.inventory, opened.spec).load()
-    return Node(opened.spec, secrets, {}, opened.pins.images, opened.runtime)
+    return _node(opened, SecretStore(opened.inventory, opened.spec).load())
 
 
 def open_unseen(opened: Opened) -> Node:
@@ -141,8 +145,7 @@ def open_unseen(opened: Opened) -> Node:
     from binder_node.secrets.generate import generate
 
     store = SecretStore(opened.inventory, opened.spec)
-    secrets = store.load() if store.path.exists() else generate()
-    return Node(opened.spec, secrets, {}, opened.pins.images, opened.runtime)
+    return _node(opened, store.load() if store.path.exists() else generate())
 
 
 def access_of(opened: Opened) -> tuple[Access, str]:

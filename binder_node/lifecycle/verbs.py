@@ -99,9 +99,9 @@ def _later(
     return look_at_all(stages, report, exists=access is not None)
 
 
-def up(node: Node, report: Reporter, restore: Restore | None = None) -> Outcome:
+def up(node: Node, report: Reporter, restore: Restore | None = None, *, through: str = "") -> Outcome:
     """Make the node what its Spec says, from wherever it is; a second call changes nothing. A bare machine is made from
-    the backup ``restore``, where there is one.
+    the backup ``restore``, where there is one. ``through`` names the last stage to do; empty: all.
 
     Raises:
         InputError: a token is missing; nothing was touched.
@@ -125,7 +125,9 @@ def up(node: Node, report: Reporter, restore: Restore | None = None) -> Outcome:
     access = provider.access(machine.seen)
     if access is None:
         raise StepError(node.spec.name, "reach the machine", "it does not answer ssh", "look at its console")
-    done += apply_all(_later(node, provider, machine, access, timed, restore), timed, tell)
+    later = _later(node, provider, machine, access, timed, restore)
+    names = [inspected.stage.name for inspected in later]
+    done += apply_all(later[: names.index(through) + 1] if through else later, timed, tell)
     return Outcome(
         node.spec.name,
         done,

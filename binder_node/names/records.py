@@ -79,6 +79,14 @@ def shown(values: Sequence[str]) -> str:
     return " ".join(values) or UNKNOWN
 
 
+@dataclass(frozen=True, slots=True)
+class Other:
+    """The node whose place another takes, or takes back: what leads to its ``address`` is theirs to move."""
+
+    name: str
+    address: str
+
+
 def mark(node: str) -> str:
     """What a record of ``node`` bears where its zone's API takes a remark."""
     return f"managed by binder-node {node}"
@@ -99,61 +107,99 @@ def below(name: str, parent: str) -> bool:
     return name.endswith(f".{parent}")
 
 
-def wanted(spec: Spec, address: str) -> tuple[Record, ...]:
-    """The records that lead to the machine at ``address``; it is empty while nobody knows it."""
+def wanted(spec: Spec, address: str, *, member: bool = True) -> tuple[Record, ...]:
+    """The records that lead to the machine at ``address``; it is empty while nobody knows it.
+
+    The hub has one of its own, so that running sessions stay where they are when the member's names are moved to
+    another node. Without ``member`` these are another node's, and the hub's is all.
+    """
     ttl = 300 if spec.dns.kind == "none" else spec.dns.ttl
-    binder = spec.names.binder
-    names = [binder, f"*.{binder}", *(name for name in _others(spec) if not below(name, binder))]
+    names = [*(_of_member(spec) if member else ()), spec.names.hub]
+    if member and not below(spec.names.registry, spec.names.binder):
+        names.append(spec.names.registry)
     return tuple(Record(name, "A", (address,) if address else (), ttl) for name in names)
 
 
-def _others(spec: Spec) -> tuple[str, str]:
-    return spec.names.hub, spec.names.registry
+def _of_member(spec: Spec) -> tuple[str, str]:
+    return spec.names.binder, f"*.{spec.names.binder}"
 
 
 def covered(spec: Spec) -> tuple[str, ...]:
     """Names for which the wildcard stands, unless the zone has records of their own."""
-    return tuple(name for name in _others(spec) if below(name, spec.names.binder))
+    return (spec.names.registry,) if below(spec.names.registry, spec.names.binder) else ()
 
 
-def asked(spec: Spec) -> tuple[str, ...]:
+def asked(spec: Spec, *, member: bool = True) -> tuple[str, ...]:
     """Names that must lead to the machine, one that only the wildcard has among them."""
-    return (spec.names.binder, *_others(spec), f"{ANY}.{spec.names.binder}")
+    if not member:
+        return (spec.names.hub,)
+    return (spec.names.binder, spec.names.hub, spec.names.registry, f"{ANY}.{spec.names.binder}")
 
 
-def edits(spec: Spec, address: str, found: Iterable[Found]) -> tuple[Edit, ...]:
-    """What to do to a zone in which ``found`` is; nothing when it already leads to the machine, whoever wrote that.
+def targets(spec: Spec, found: Iterable[Found]) -> frozenset[str]:
+    """Where the member's two records lead, each value; an empty text for one that is not there."""
+    there = list(found)
+    return frozenset(
+        value
+        for name in _of_member(spec)
+        for value in ([v for f in there if f.record.name == name for v in f.record.values] or [""])
+    )
 
-    A record of this node that no name of the Spec wants any more goes.
+
+def looks_after(spec: Spec, successor: str, address: str, found: Iterable[Found]) -> bool:
+    """Whether the member's records are this node's to keep right, while another takes its place or it another's.
+
+    A node that replaces another keeps them once they lead to it; one that ``successor`` replaces, until that one's
+    mark is on them. So neither changes what the other has written.
     """
     there = list(found)
-    made = [edit for record in wanted(spec, address) if (edit := _put(record, there, spec.name)) is not None]
-    named = {record.name for record in wanted(spec, address)}
-    for name in covered(spec):
+    if spec.replaces:
+        return bool(address) and targets(spec, there) == {address}
+    names = _of_member(spec)
+    return not successor or all(f.owner != successor for f in there if f.record.name in names)
+
+
+def edits(
+    spec: Spec, address: str, found: Iterable[Found], *, member: bool = True, takes: Other | None = None
+) -> tuple[Edit, ...]:
+    """What to do to a zone in which ``found`` is; nothing when it already leads to the machine, whoever wrote that.
+
+    A record of this node that no name of the Spec wants any more goes. What leads to ``takes`` is changed as if it
+    were this node's.
+    """
+    there = list(found)
+    records = wanted(spec, address, member=member)
+    made = [edit for record in records if (edit := _put(record, there, spec.name, takes)) is not None]
+    named = {*_of_member(spec), *(record.name for record in records), *covered(spec)}
+    for name in covered(spec) if member else ():
         astray = tuple(f for f in there if f.record.name == name and not _leads(f, (address,)))
         if astray:
-            made.append(Edit(None, astray, _foreign(astray, spec.name)))
-        named.add(name)
+            made.append(Edit(None, astray, _foreign(astray, spec.name, takes)))
     stale = [f for f in there if f.owner == spec.name and f.record.name not in named]
     return (*made, *(Edit(None, (f,)) for f in sorted(stale, key=lambda f: f.record)))
 
 
-def _put(record: Record, there: Sequence[Found], node: str) -> Edit | None:
+def _put(record: Record, there: Sequence[Found], node: str, takes: Other | None) -> Edit | None:
     here = tuple(f for f in there if f.record.name == record.name)
     right = [f for f in here if _leads(f, record.values)]
     wrong = tuple(f for f in here if f not in right)
     if right and not wrong:
         ours = right[0].owner == node
         return Edit(record, here) if ours and right[0].record.ttl != record.ttl else None
-    return Edit(record, here, _foreign(wrong, node))
+    return Edit(record, here, _foreign(wrong, node, takes))
 
 
 def _leads(found: Found, values: tuple[str, ...]) -> bool:
     return found.record.kind == "A" and found.record.values == values
 
 
-def _foreign(found: Iterable[Found], node: str) -> tuple[Found, ...]:
-    return tuple(f for f in found if f.owner != node)
+def _foreign(found: Iterable[Found], node: str, takes: Other | None) -> tuple[Found, ...]:
+    def ours(one: Found) -> bool:
+        if takes is not None and (one.owner == takes.name or _leads(one, (takes.address,))):
+            return True
+        return one.owner == node
+
+    return tuple(f for f in found if not ours(f))
 
 
 def removals(node: str, found: Iterable[Found]) -> tuple[Edit, ...]:

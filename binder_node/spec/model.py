@@ -29,6 +29,7 @@ from binder_node.spec.types import (
     LOGIN,
     MEMBER,
     PLACEMENT,
+    PREDECESSOR,
     PREFIX,
     SPONSOR,
     HostName,
@@ -374,6 +375,13 @@ class Spec(Model):
 
     name: NodeName = Field(
         description="The node's name; the inventory is called so too, with .yaml.", examples=["bids-1"]
+    )
+    replaces: str = Field(
+        "",
+        pattern=PREDECESSOR,
+        description="The node whose place this one takes, while both are there: `binder-node rotate` writes it and "
+        "takes it out. Until the names are moved they stay that node's.",
+        examples=["bids-0"],
     )
     provider: Provider
     machine: Machine

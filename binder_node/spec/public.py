@@ -71,6 +71,8 @@ class Rfc2136Dns(ZoneDns):
     """Any name server that takes updates (BIND, Knot, PowerDNS), with the key's secret in `RFC2136_TSIG_SECRET`."""
 
     kind: Literal["rfc2136"] = Field(description="Who makes the names lead to the machine.")
+    # A server of one's own may be asked again and again.
+    ttl: int = Field(300, ge=1, le=86400, description="Seconds for which others may remember a record.")
     server: Server = Field(description="The zone's primary server.", examples=["ns1.example.org"])
     key: str = Field(pattern=KEY, description="The TSIG key's name.", examples=["binder-node"])
     algorithm: Literal["hmac-sha256", "hmac-sha384", "hmac-sha512"] = Field(

@@ -115,6 +115,12 @@ def names_are_distinct(spec: Spec) -> Iterator[Found]:
             )
 
 
+@rule("name", "replaces")
+def a_node_replaces_another(spec: Spec) -> Iterator[Found]:
+    if spec.replaces == spec.name:
+        yield Found(("replaces",), f"'{spec.name}' is this node", "write the other one's name", (("name",),))
+
+
 @rule("names", "dns")
 def names_are_in_the_zone(spec: Spec) -> Iterator[Found]:
     if not isinstance(spec.dns, ZoneDns):

@@ -10,6 +10,7 @@ from binder_node.spec.window import WINDOW
 
 # RFC 1123 labels; the node's name ends up in host names, unit names and Kubernetes objects.
 NODE_NAME = r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$"
+PREDECESSOR = r"^([a-z]([a-z0-9-]{0,38}[a-z0-9])?)?$"
 HOST_NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$"
 URL = r"^https?://[^\s/]+(/[^\s]*)?$"
 # OpenSSH's one-line form: type, base64, comment.
@@ -37,6 +38,7 @@ SERVER = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"
 # What the patterns above ask for, in words: for messages and for the reference.
 PATTERNS = {
     NODE_NAME: "a name of at most 40 lower-case letters, digits and dashes that begins with a letter, like bids-1",
+    PREDECESSOR: "a node's name, like bids-1",
     HOST_NAME: "a full host name in lower case, like bids.mybinder.org",
     URL: "a URL, like https://mirror.example.org",
     PUBLIC_KEY: "a public key in OpenSSH's one-line form, like ssh-ed25519 AAAA... comment",
