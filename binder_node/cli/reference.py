@@ -31,7 +31,10 @@ DOCUMENTS = {
     "plan": '`{"node", "count", "cost", "stages": [{"stage", "changes": [{"stage", "action", "what", "diff"}]}]}`',
     "status": '`{"node", "url", "address", "certificates": [{"name", "expires", "days", "issuer", "trouble"}], '
     '"stages": {STAGE: {"ok", "changes", "seen"}}}`. `changes` are texts; what '
-    "is in `seen` is the stage's own and may change.",
+    "is in `seen` is the stage's own and may change. While a node is replaced: `rotation`, "
+    '`{"old", "new", "step", "on", "sentence"}`.',
+    "rotate": 'with `--dry-run`: `{"old", "new", "phases": [{"step", "what", "likely", "most"}], "cost": '
+    '{"likely", "most"}, "currency"}`, in seconds; null where there is no limit, or no price',
     "smoke": '`{"node", "ok", "seconds", "deep_left_out", "checks": [{"id", "layer", "about", "outcome", "seconds", '
     '"reason", "remedy", "because", "traceback", "guide"}]}`; `outcome` is `ok`, `failed`, `blocked` (because of the '
     "failed ones in `because`) or `skipped`",
@@ -69,14 +72,15 @@ DOCUMENTS = {
     "artifacts verify": '`{"cache", "ok", "files": [{"path", "sha256", "size", "good"}]}`',
 }
 EVENTS = """
-`up`, `upgrade`, `launch`, `artifacts fetch|build|bundle` and `federation ramp|drain|undrain|follow` write one event a
-line while they run, always as JSON: `{"kind", "stage", "message", "data", "at"}`. `kind` is one of `start`, `done`,
+`up`, `rotate`, `upgrade`, `launch`, `artifacts fetch|build|bundle` and `federation ramp|drain|undrain|follow` write one
+event a line while they run, always as JSON: `{"kind", "stage", "message", "data", "at"}`. `kind` is one of `start`, `done`,
 `failed`, `progress`, `change`, `log` and `warn`; `at` is in seconds since 1970. `stage` is `machine`, `names`, `host`,
-`storage` or `release`, or `artifacts`, `up`, `upgrade`, `smoke`, `launch`, `ramp`, `drain`, `follow`. A step's `done`
+`storage` or `release`, or `artifacts`, `up`, `rotate`, `upgrade`, `smoke`, `launch`, `ramp`, `drain`, `follow`. A step's `done`
 has `data.seconds`. The `data` of the last line is the outcome:
 """
 OUTCOMES = {
     "up": '`{"node", "changes", "seconds", "stages": {STAGE: seconds}, "address", "url"}`',
+    "rotate": '`{"old", "new", "abort", "steps": [text]}`: the steps of this run',
     "upgrade": '`{"node", "done": [{"component", "old", "new", "seconds"}], "failed": {"component", "old", "new", '
     '"why"}, "left": {COMPONENT: why}, "seconds"}`; `failed` is null where nothing went back',
     "launch": '`{"phase", "phases", "seconds_by_phase", "url", "output", "failed"}`',

@@ -180,7 +180,7 @@ def _left(pair: Pair) -> Left | None:
             return None
         with reached(opened) as member:
             return draining.sessions_left(member)
-    except StepError:
+    except (StepError, InputError):  # also: a host key that nobody has confirmed
         return None
 
 

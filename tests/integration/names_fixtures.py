@@ -11,7 +11,9 @@ from binder_node.node import Node
 from tests.unit.host_samples import sample_secrets, sample_spec
 
 HERE, ELSEWHERE = "198.51.100.7", "192.0.2.1"
-ZONE, BINDER = "example.org", "bids.example.org"
+ZONE, BINDER, HUB = "example.org", "bids.example.org", "hub.bids.example.org"
+# What a first `up` says.
+CREATED = [f"create A {name} {HERE}" for name in (BINDER, f"*.{BINDER}", HUB)]
 
 
 def stage_of(dns: dict[str, Any], address: str = HERE, **spec: Any) -> NamesStage:

@@ -14,7 +14,7 @@ from binder_node.events import silent
 from binder_node.names.cloudflare import Cloudflare
 from binder_node.names.stage import NamesStage
 from binder_node.spec.public import CloudflareDns
-from tests.integration.names_fixtures import BINDER, ELSEWHERE, HERE, ZONE, stage_of, up
+from tests.integration.names_fixtures import BINDER, CREATED, ELSEWHERE, HERE, HUB, ZONE, stage_of, up
 from tests.testbed.cloudflare import READ, WRITE, CloudflareApi, Refusal
 from tests.testbed.knot import Knot, free_port, publish
 from tests.unit.host_samples import sample_secrets
@@ -25,6 +25,7 @@ pytestmark = [
 ]
 
 OURS = "managed by binder-node bids-1"
+MADE = [f"A {name} {HERE} {OURS}" for name in (f"*.{BINDER}", BINDER, HUB)]
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +58,9 @@ def stage(api: CloudflareApi, knot: Knot, address: str = HERE, name: str = "bids
 def test_a_first_up_writes_a_second_finds_nothing_and_destroy_takes_that_alone(api: CloudflareApi, knot: Knot) -> None:
     api.put(ZONE, "A", "www.example.org", ELSEWHERE)
     made = stage(api, knot)
-    assert up(made) == [f"create A {BINDER} {HERE}", f"create A *.{BINDER} {HERE}"]
+    assert up(made) == CREATED
     others = [f"A www.example.org {ELSEWHERE} -"]
-    assert api.contents(ZONE) == [f"A *.{BINDER} {HERE} {OURS}", f"A {BINDER} {HERE} {OURS}", *others]
+    assert api.contents(ZONE) == [*MADE, *others]
     assert up(made) == []
     made.destroy(silent)
     assert api.contents(ZONE) == others
@@ -72,7 +73,9 @@ def test_another_address_and_another_name_are_followed(api: CloudflareApi, knot:
     names = {"binder": "new.example.org", "hub": "hub.new.example.org", "registry": "r.new.example.org"}
     moved = stage_of(stage(api, knot).node.spec.dns.model_dump(), names=names)
     assert f"delete A {BINDER} 198.51.100.8" in up(moved)
-    assert api.contents(ZONE) == [f"A *.new.example.org {HERE} {OURS}", f"A new.example.org {HERE} {OURS}"]
+    assert api.contents(ZONE) == [
+        f"A {name} {HERE} {OURS}" for name in ("*.new.example.org", "hub.new.example.org", "new.example.org")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -89,14 +92,14 @@ def test_a_record_of_others_is_refused_whole_and_written_over_when_told(
         up(stage(api, knot))
     assert api.contents(ZONE) == before
     up(stage(api, knot, adopt=True))
-    assert api.contents(ZONE) == [f"A *.{BINDER} {HERE} {OURS}", f"A {BINDER} {HERE} {OURS}"]
+    assert api.contents(ZONE) == MADE
     assert up(stage(api, knot)) == []
 
 
 def test_the_records_of_a_node_whose_name_begins_alike_are_not_ours(api: CloudflareApi, knot: Knot) -> None:
     up(stage(api, knot, name="bids-11"))
     stage(api, knot).destroy(silent)
-    assert len(api.contents(ZONE)) == 2
+    assert len(api.contents(ZONE)) == 3
 
 
 def test_an_answer_that_was_lost_makes_nothing_twice(api: CloudflareApi, knot: Knot) -> None:
@@ -104,13 +107,13 @@ def test_an_answer_that_was_lost_makes_nothing_twice(api: CloudflareApi, knot: K
     with pytest.raises(StepError, match="the same command goes on"):
         up(stage(api, knot))
     assert up(stage(api, knot)) == []
-    assert len(api.contents(ZONE)) == 2
+    assert len(api.contents(ZONE)) == 3
 
 
 def test_a_busy_or_broken_api_is_asked_again_as_it_says(api: CloudflareApi, knot: Knot) -> None:
     api.faults = [Refusal(429, 10429, "Rate limited", {"Retry-After": "1"}), Refusal(502, 0, "Bad gateway")]
     began = time.monotonic()
-    assert len(up(stage(api, knot))) == 2
+    assert len(up(stage(api, knot))) == 3
     assert time.monotonic() - began >= 1
     assert len([line for line in api.asked if line.startswith("POST")]) == 1
 
@@ -147,4 +150,4 @@ def test_a_zone_of_many_records_is_read_page_by_page(api: CloudflareApi, knot: K
             "proxied": False, "comment": OURS,
         }  # fmt: skip
     up(stage(api, knot))
-    assert api.contents(ZONE) == [f"A *.{BINDER} {HERE} {OURS}", f"A {BINDER} {HERE} {OURS}"]
+    assert api.contents(ZONE) == MADE

@@ -20,7 +20,7 @@ from binder_node.events import Event, silent
 from binder_node.names.base import zone_of
 from binder_node.names.stage import NamesStage
 from binder_node.node import Node
-from tests.integration.names_fixtures import BINDER, ELSEWHERE, HERE, ZONE, stage_of, up
+from tests.integration.names_fixtures import BINDER, CREATED, ELSEWHERE, HERE, HUB, ZONE, stage_of, up
 from tests.testbed.knot import KEY, SECRET, Knot, free_port
 from tests.unit.host_samples import sample_secrets, sample_spec
 
@@ -72,12 +72,14 @@ def ask(server: Knot, name: str, kind: str = "A") -> list[str]:
 
 def test_a_first_up_writes_a_second_finds_nothing_and_destroy_leaves_what_was_there(primary: Knot) -> None:
     made = stage(primary)
-    assert up(made) == [f"create A {BINDER} {HERE}", f"create A *.{BINDER} {HERE}"]
+    assert up(made) == CREATED
     for name in (BINDER, f"hub.{BINDER}", f"a.b.{BINDER}"):
         assert ask(primary, name) == [HERE]
     assert ask(primary, f"binder-node.{BINDER}", "TXT") == ['"heritage=binder-node,node=bids-1"']
     assert up(made) == []
-    assert [change.what for change in made.doomed(silent)] == [f"A *.{BINDER} {HERE}", f"A {BINDER} {HERE}"]
+    assert [change.what for change in made.doomed(silent)] == [
+        f"A {name} {HERE}" for name in (f"*.{BINDER}", BINDER, HUB)
+    ]
     made.destroy(silent)
     assert ask(primary, BINDER) == [ELSEWHERE]  # the zone's own wildcard again
     assert ask(primary, f"binder-node.{BINDER}", "TXT") == []
@@ -89,8 +91,9 @@ def test_another_address_is_followed(primary: Knot) -> None:
     assert up(stage(primary, address="198.51.100.8")) == [
         f"update A {BINDER} {HERE} -> 198.51.100.8",
         f"update A *.{BINDER} {HERE} -> 198.51.100.8",
+        f"update A {HUB} {HERE} -> 198.51.100.8",
     ]
-    assert ask(primary, f"hub.{BINDER}") == ["198.51.100.8"]
+    assert ask(primary, f"any.{BINDER}") == ["198.51.100.8"]
 
 
 @pytest.mark.parametrize(("kind", "value"), [("A", ELSEWHERE), ("CNAME", f"www.{ZONE}."), ("AAAA", "2001:db8::1")])
@@ -120,11 +123,12 @@ def test_one_nodes_records_are_another_ones_others(primary: Knot) -> None:
 
 
 def test_a_record_below_the_wildcard_that_leads_elsewhere_is_found(primary: Knot) -> None:
-    put(primary, f"hub.{BINDER}", "A", ELSEWHERE)
-    with pytest.raises(StepError, match=rf"A hub\.{BINDER} {ELSEWHERE} is there"):
+    registry = f"registry.{BINDER}"
+    put(primary, registry, "A", ELSEWHERE)
+    with pytest.raises(StepError, match=rf"A {registry} {ELSEWHERE} is there"):
         up(stage(primary))
-    assert f"delete A hub.{BINDER} {ELSEWHERE} (not this node's)" in up(stage(primary, adopt=True))
-    assert ask(primary, f"hub.{BINDER}") == [HERE]
+    assert f"delete A {registry} {ELSEWHERE} (not this node's)" in up(stage(primary, adopt=True))
+    assert ask(primary, registry) == [HERE]
 
 
 def test_a_record_that_changes_between_looking_and_writing_is_not_written_over(primary: Knot) -> None:
@@ -211,8 +215,9 @@ class TestByHand:
         running.start()
         time.sleep(1)
         printed = next(event for event in told if "records" in event.data)
-        assert printed.data["records"] == [f"{BINDER}. 300 IN A {HERE}", f"*.{BINDER}. 300 IN A {HERE}"]
-        for name in (BINDER, f"*.{BINDER}"):  # the person does as told
+        names = (BINDER, f"*.{BINDER}", HUB)
+        assert printed.data["records"] == [f"{name}. 300 IN A {HERE}" for name in names]
+        for name in names:  # the person does as told
             put(primary, name, "A", HERE)
         running.join(20)
         assert not running.is_alive()
