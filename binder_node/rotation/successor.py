@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ruamel.yaml.nodes import MappingNode, ScalarNode
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from binder_node.errors import InputError, Problem
 from binder_node.federation import drain, yamltext
@@ -111,7 +111,7 @@ def _over(source: Text, key: Key, value: str) -> Text:
     node = yamltext.find(source, key)
     if isinstance(node, ScalarNode):
         return yamltext.replaced(source, key, value)
-    assert node is not None  # looked at just now
+    assert isinstance(node, MappingNode | SequenceNode)  # looked at just now
     start, end = node.start_mark.index, node.end_mark.index
     if not node.flow_style:
         raise source.problem(start, key, "is written over several lines", "change it in the new inventory by hand")

@@ -32,9 +32,10 @@ from tests.integration.binaries import binary
 from tests.node.harness import Home, Ran, world
 from tests.testbed.knot import KEY, SECRET, Knot
 from tests.testbed.lookup import Lookup
+from tests.testbed.world.host import RUN
 
 NETWORK = "198.18.112"
-WORLD = f"{NETWORK}.10"
+WORLD, WORLD_NAME = f"{NETWORK}.10", f"{NETWORK.replace('.', '-')}-0"
 ZONE = "rot.test"
 TTL = 2
 # The culler's: a session of this lab lasts at most so long (seconds).
@@ -97,7 +98,8 @@ class Lab:
         """The arguments of a rotation of the present generation to the next one."""
         home = self.home()
         given = ["--set", f"provider.address={self.address(self.number + 1)}"]
-        return ["rotate", *given, "--yes", home.name, "--every", "1", "--repository", f"{home.git}/minimal.git", *args]
+        checks = ["--repository", f"{home.git}/minimal.git", "--push-to", str(RUN / WORLD_NAME / "git/minimal.git")]
+        return ["rotate", *given, "--yes", home.name, "--every", "1", *checks, *args]
 
     def run(self, *args: str, timeout: float = 600) -> Ran:
         return self.home().run(*args, timeout=timeout)
@@ -123,7 +125,7 @@ class Lab:
 
 def within() -> tuple[str, ...]:
     """What a server of the world is started by."""
-    return ("nsenter", f"--net=/run/netns/world-{NETWORK.replace('.', '-')}-0")
+    return ("nsenter", f"--net=/run/netns/world-{WORLD_NAME}")
 
 
 @contextlib.contextmanager
