@@ -20,7 +20,7 @@ from binder_node.federation.book import put
 from binder_node.layout import registry_name
 from binder_node.lifecycle import carrying, draining, generations, verbs
 from binder_node.lifecycle.opened import Opened, open_node
-from binder_node.lifecycle.releasing import refuse_other_changes
+from binder_node.lifecycle.releasing import refuse_other_changes, release
 from binder_node.lifecycle.standing import Pair, View
 from binder_node.names.records import Other, wanted
 from binder_node.names.stage import NamesStage
@@ -216,22 +216,32 @@ class Steps:
         self.report(Event("warn", STAGE, f"{goes.name} is still launched on after {seconds / 60:.0f} min; going on"))
         return True
 
-    def drain(self, goes: View) -> None:
+    def drain(self, goes: View, *, old: bool) -> None:
         """Quota 0, in force. Raises StepError, DeadlineError."""
-        draining.drain_here(goes.opened, self.sources, self.report)
+        if old:
+            draining.drain_here(goes.opened, self.sources, self.report)
+        else:
+            # One that goes back where it came from: whatever else its release lacks, nobody needs it.
+            self._edit(goes, drain.drained)
+            release(goes.opened, self.sources, self.report)
         with goes.member() as member:
             draining.await_quota(member, True, self.report)
 
     def undrain(self, stays: View) -> None:
         """The quota as it was before :meth:`drain`; of a node that is not up yet, in its inventory."""
+        self._edit(stays, drain.undrained)
         if not stays.release[1]:
-            path = stays.opened.inventory
-            text = files.text(path, "name an inventory")
-            put(path, text, drain.undrained(text, str(path)))
             return
-        draining.undrain_here(stays.opened, None, self.sources, self.report)
+        # Not as `undrain` does, which refuses where the release is not as the inventory says: a drain may have been
+        # killed between the two.
+        release(stays.opened, self.sources, self.report)
         with stays.member() as member:
             draining.await_quota(member, False, self.report)
+
+    def _edit(self, view: View, edit: Callable[[str, str], str]) -> None:
+        path = view.opened.inventory
+        text = files.text(path, "name an inventory")
+        put(path, text, edit(text, str(path)))
 
     def wait(self, goes: View) -> None:
         """Until its last session has ended. Raises DeadlineError."""

@@ -94,7 +94,7 @@ class Rotation:
             Step.SMOKE: lambda: steps.smoke(_there(new)),
             Step.MOVE: lambda: self._move(there, _there(here), both.facts),
             Step.SETTLE: lambda: steps.settle(_there(here), ttl_of(old, new)),
-            Step.DRAIN: lambda: steps.drain(_there(here)),
+            Step.DRAIN: lambda: steps.drain(_there(here), old=following.on == "old"),
             Step.WAIT: lambda: steps.wait(_there(here)),
             Step.MIRROR_REST: lambda: steps.mirror(_there(old), _there(new)),
             Step.DESTROY: lambda: steps.destroy(_there(here)),

@@ -25,7 +25,7 @@ from binder_node.lifecycle.opened import Opened, open_spec, open_unseen
 from binder_node.lifecycle.verbs import public_url
 from binder_node.names import servers
 from binder_node.names.base import zone_of
-from binder_node.names.records import ANY, covered, targets, wanted
+from binder_node.names.records import ANY, Found, covered, targets, wanted
 from binder_node.names.servers import Answer
 from binder_node.node import Access, Node
 from binder_node.providers import provider_for
@@ -45,21 +45,25 @@ LOOK_SECONDS = 60.0
 HEALTH_TRIES = 3
 # Before what the node says of its sessions.
 MARK = "@@ sessions"
-# A machine on which K3s never ran has no sessions; one whose K3s does not answer has, as far as anybody knows.
+# A machine on which K3s never ran has no sessions. Where it does not answer, the kubelet's folder for each pod tells
+# whether there can be some.
 SCRIPT = f"""\
 [ -e {K3S_KUBECONFIG} ] || exit 0
-{{sudo}}k3s kubectl get deployment -n {NAMESPACE} binder --ignore-not-found \
--o jsonpath='{{{{.metadata.name}}}} {{{{.status.availableReplicas}}}}' || exit 1
-echo
-echo "{MARK}"
-{{sudo}}{SESSIONS}
+{{sudo}}k3s kubectl get deployment -n {NAMESPACE} binder --ignore-not-found --request-timeout=20s \
+-o jsonpath='{{{{.metadata.name}}}} {{{{.status.availableReplicas}}}}' \
+&& echo && echo "{MARK}" && {{sudo}}{SESSIONS} && exit 0
+{{sudo}}find /var/log/pods -maxdepth 1 -name '{NAMESPACE}_jupyter-*' >&2
+exit {{silent}}
 """
+# Its exit code where K3s does not answer; none of kubectl's own.
+SILENT = 70
 
 
 @dataclass(frozen=True)
 class View:
     """One node: opened, its machine looked at. ``access`` is None where none answers, ``address`` empty where none is
-    known. ``release`` is what is deployed: whether it is there, and whether it is up."""
+    known. ``release`` is what is deployed: whether it is there, and whether it is up. ``silent``: K3s does not answer.
+    """
 
     opened: Opened
     node: Node
@@ -69,6 +73,7 @@ class View:
     release: tuple[bool, bool] = (False, False)
     sessions: int = 0
     running: int | None = None
+    silent: bool = False
 
     @property
     def spec(self) -> Spec:
@@ -162,11 +167,12 @@ def look(pair: Pair, done: Collection[Step] = frozenset(), *, now: bool = False)
     """
     opened = (pair.open_old(), pair.open_new())
     with ThreadPoolExecutor(max_workers=2) as pool:
-        old, new = pool.map(lambda one: _view(one, done) if one else None, opened)
+        old, new = pool.map(lambda one: _view(one, done, old=one is opened[0]) if one else None, opened)
+    zone = _records(old, new)
     facts = Facts(
-        old=_side(old, pair.old, available=False),
-        new=_side(new, pair.new, available=True),
-        names=_holder(old, new),
+        old=_side(old, pair.old, zone, available=False),
+        new=_side(new, pair.new, zone, available=True),
+        names=_holder(old, new, zone),
         replaces=bool(new and new.spec.replaces),
         mirrored=bool(old and new and mirrored(old.spec, new.spec)),
         done=frozenset(done),
@@ -175,7 +181,7 @@ def look(pair: Pair, done: Collection[Step] = frozenset(), *, now: bool = False)
     return Both(old, new, facts)
 
 
-def _view(opened: Opened, done: Collection[Step]) -> View:
+def _view(opened: Opened, done: Collection[Step], *, old: bool) -> View:
     node = open_unseen(opened)
     provider = provider_for(node)
     seen: Any = provider.inspect(silent)
@@ -185,15 +191,17 @@ def _view(opened: Opened, done: Collection[Step]) -> View:
     else:
         machine = bool(provider.doomed(silent, KEEP))
     found = View(opened, node, access, provider.address(seen), machine)
-    return _asked(found, access) if access is not None else found
+    return _asked(found, access, old=old) if access is not None else found
 
 
-def _asked(view: View, access: Access) -> View:
-    done = remote.run(access, SCRIPT.format(sudo=sudo(access)), timeout=LOOK_SECONDS, check=False)
+def _asked(view: View, access: Access, *, old: bool) -> View:
+    done = remote.run(access, SCRIPT.format(sudo=sudo(access), silent=SILENT), timeout=LOOK_SECONDS, check=False)
     head, found, pods = done.stdout.partition(f"{MARK}\n")
-    if done.code or (head.strip() and not found):
-        reason = done.stderr or "K3s told nothing"
-        raise StepError(view.name, "count the sessions", reason, "is K3s up? the same command goes on")
+    if done.code == SILENT:
+        # On a new machine K3s may not have started yet.
+        return replace(view, silent=old or f"/{NAMESPACE}_jupyter-" in done.stderr)
+    if done.code:
+        raise StepError(view.name, "count the sessions", done.stderr, "the same command goes on")
     words = head.split()
     sessions = len(drain.sessions(json.loads(pods), datetime.now(UTC))) if found else 0
     seen = replace(view, release=(bool(words), len(words) > 1), sessions=sessions)
@@ -211,7 +219,7 @@ def _running(view: View) -> int | None:
     return None
 
 
-def _side(view: View | None, path: Path, *, available: bool) -> Side:
+def _side(view: View | None, path: Path, zone: list[Found] | None, *, available: bool) -> Side:
     """``available``: only a release that is up serves; else one that is deployed does, up or not just now."""
     if view is None:
         return Side(path.stem, inventory=False)
@@ -223,21 +231,31 @@ def _side(view: View | None, path: Path, *, available: bool) -> Side:
         quota=view.spec.binderhub.quota,
         running=view.running,
         sessions=view.sessions,
+        silent=view.silent,
+        named=zone is None or any(one.record.name == view.spec.names.hub for one in zone),
     )
 
 
-def _holder(old: View | None, new: View | None) -> Holder:
+def _records(old: View | None, new: View | None) -> list[Found] | None:
+    """What the zone has of both nodes; None where it can only be asked by everybody's way."""
+    asking = new or old
+    zone = zone_of(asking.node) if asking else None
+    if zone is None:
+        return None
+    specs = [view.spec for view in (old, new) if view is not None]
+    names = [name for spec in specs for name in (*(record.name for record in wanted(spec, "")), *covered(spec))]
+    return zone.read(dict.fromkeys(names))
+
+
+def _holder(old: View | None, new: View | None, zone: list[Found] | None) -> Holder:
     """Where the zone and all its servers lead the member's names."""
     asking = new or old
     if asking is None or isinstance(asking.spec.dns, NoDns):
         return "nobody"
     spec = asking.spec
-    answers = _answers(spec)
-    said = frozenset(address for one in answers for address in one.addresses or ("",))
-    zone = zone_of(asking.node)
+    said = frozenset(address for one in _answers(spec) for address in one.addresses or ("",))
     if zone is not None:
-        names = [*(record.name for record in wanted(spec, "")), *covered(spec)]
-        written = targets(spec, zone.read(names))
+        written = targets(spec, zone)
         if new and new.address and written == {new.address} and said != written:
             return "between"  # a server of the zone is late
         said = written

@@ -41,7 +41,8 @@ class Side:
 
     ``inventory``: it is where inventories are. ``machine``: there is something to take away. ``serving``: BinderHub is
     deployed on it. ``quota`` is what its inventory says, ``running`` what its BinderHub tells (None: it was not asked,
-    or has none). ``sessions`` are those that run on it.
+    or has none). ``sessions`` are those that run on it; ``silent``: it may have some, and does not tell. ``named``: the
+    name of its hub leads somewhere, which is written before there can be any session.
     """
 
     name: str = ""
@@ -52,6 +53,8 @@ class Side:
     quota: int = 1
     running: int | None = None
     sessions: int = 0
+    silent: bool = False
+    named: bool = True
 
     @property
     def drained(self) -> bool:
@@ -139,9 +142,11 @@ def hindrance(facts: Facts, *, abort: bool) -> str:
         return f"{facts.old.name} has no machine any more: there is nothing to go back to"
     if abort and not facts.old.answers:
         return f"{facts.old.name} does not answer: there is nothing to go back to"
-    if goes.inventory and goes.machine and not goes.answers and not facts.now:
+    if not goes.inventory or not goes.machine or facts.now:
+        return ""
+    if not goes.answers and goes.named:
         return f"{goes.name} does not answer: nobody knows its sessions"
-    return ""
+    return f"K3s on {goes.name} does not answer: nobody knows its sessions" if goes.silent else ""
 
 
 def sentence(facts: Facts, *, abort: bool = False) -> str:

@@ -116,6 +116,20 @@ class Lab:
                 process.communicate(timeout=10)
             return True
 
+    def killed_at(self, step: str, later: float, *args: str) -> None:
+        """A run that is killed ``later`` seconds after it began ``step``."""
+        process = self.home().start(*args, "-o", "json")
+        assert process.stdout is not None
+        seen = ""
+        for line in process.stdout:
+            seen = line
+            if json.loads(line)["data"].get("step") == step:
+                break
+        time.sleep(later)
+        os.kill(process.pid, signal.SIGKILL)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == -signal.SIGKILL, f"no {step}: {seen}{err[-2000:]}"
+
     def another_computer(self) -> None:
         """The next run knows nothing but the checkout: keys, known hosts and sockets are made anew."""
         state = self.folder / "state"

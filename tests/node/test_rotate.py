@@ -81,6 +81,38 @@ class TestOneRotation:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("step", "later"),
+    [("write", 0.0), ("up", 4.0), ("up", 14.0), ("warm", 0.5), ("smoke", 5.0), ("move", 0.1), ("settle", 1.0),
+     ("drain", 1.0), ("wait", 1.0)],
+)  # fmt: skip
+def test_an_abort_at_every_stage_leaves_the_old_node_as_it_was(made: Lab, step: str, later: float) -> None:
+    home, users = made.home(), Users()
+    before = home.inventory.read_text()
+    users.begin(made, rate=0.15)
+    try:
+        time.sleep(10)
+        made.killed_at(step, later, *made.rotate())
+        status = json.loads(made.run("status", "-o", "json").out)
+        assert step == "write" or status["rotation"]["new"] == f"rot-{made.number + 1}"
+        began = time.monotonic()
+        made.run("rotate", "--abort", "--yes", home.name, "--every", "1", "-o", "json", timeout=500).ok()
+        took = time.monotonic() - began
+        time.sleep(10)
+    finally:
+        visits = users.end()
+    kept(RECORD, {"test": "abort", "step": step, "seconds": round(took, 1), **numbers(visits)})
+    assert bad(visits) == []
+    assert home.inventory.read_text() == before
+    assert not made.home(made.number + 1).inventory.exists()
+    assert not (home.folder / "machines" / f"rot-{made.number + 1}").exists()
+    assert made.ask(ZONE) == made.ask(f"any.{ZONE}") == [made.address()]
+    assert made.run("up", "-o", "json").ok().last["data"]["changes"] == 0
+    assert made.run("launch", f"{home.git}/often.git", "--run", "print(1)", "-o", "json").ok().last["data"]["output"]
+
+
+@pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_rotations_in_a_row_under_load_and_killed_at_random(made: Lab) -> None:
     """``BINDER_NODE_SOAK_ROTATIONS`` of them, 20 by itself; the load is 60 % of what the node was measured to give."""

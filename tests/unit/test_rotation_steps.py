@@ -147,6 +147,16 @@ def test_a_lost_machine_is_not_waited_for_when_the_operator_says_so() -> None:
     assert world.go() == ["write new", "up new", "warm new", "smoke new", "move new", "destroy old", "retire old"]
 
 
+def test_a_new_machine_that_was_cut_before_it_had_a_name_had_no_sessions() -> None:
+    cut = Facts(OLD, replace(BARE, machine=True, named=False), "old")
+    assert hindrance(cut, abort=True) == ""
+    assert backward(cut) == Next(Step.DESTROY, "new")
+    assert "does not answer" in hindrance(replace(cut, new=replace(cut.new, named=True)), abort=True)
+    silent = replace(cut, new=replace(BARE, machine=True, answers=True, silent=True))
+    assert hindrance(silent, abort=True) == "K3s on bids-2 does not answer: nobody knows its sessions"
+    assert hindrance(silent, abort=False) == ""
+
+
 def test_there_is_no_way_back_to_a_node_that_is_gone() -> None:
     assert hindrance(Facts(GONE, NEW, "new"), abort=True).startswith("bids-1 has no machine any more")
     assert hindrance(Facts(replace(OLD, answers=False), NEW, "new"), abort=True).startswith("bids-1 does not answer")
