@@ -174,10 +174,10 @@ def _show(pair: Pair, found: Timeline | None, output: Output, document: Callable
     if output is not Output.text:
         costs = {"likely": found.cost(), "most": found.cost(most=True)}
         bill = found.new.offer.currency if found.new else ""
-        rows = [
+        told = [
             {"step": p.step.value, "what": p.what, "likely": p.likely, "most": _finite(p.most)} for p in found.phases
         ]
-        document({"old": pair.old.stem, "new": pair.new.stem, "phases": rows, "cost": costs, "currency": bill}, output)
+        document({"old": pair.old.stem, "new": pair.new.stem, "phases": told, "cost": costs, "currency": bill}, output)
         return
     rows = [[phase.what, span(phase.likely), span(phase.most)] for phase in found.phases]
     table("", ["step", "likely", "at most"], [*rows, ["in all", span(found.likely), span(found.most)]])

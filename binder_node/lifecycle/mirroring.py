@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from binder_node.errors import StepError
 from binder_node.events import Event, Reporter, step
@@ -73,8 +73,9 @@ def _copy(source: Endpoint, target: Endpoint, names: list[str], report: Reporter
         try:
             size = int(answer.headers["Content-Length"])
             with explained(target, f"write {name}"):
+                body = cast("BinaryIO", answer)  # it reads as one
                 client(target).put_object(
-                    bucket_name=target.bucket, object_name=name, data=answer, length=size, part_size=PART
+                    bucket_name=target.bucket, object_name=name, data=body, length=size, part_size=PART
                 )
         except KeyError:
             raise StepError(source.node, f"read {name}", "its store does not tell its size") from None

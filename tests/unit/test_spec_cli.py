@@ -53,8 +53,8 @@ def test_check_for_machines(output: str) -> None:
     assert found["spec"]["buildkit"]["cache"] == "12G"
     assert "buildkit.cache" in found["computed"]
     assert [(warning["path"], warning["line"]) for warning in found["warnings"]] == [
-        ("provider.address", 12),
-        ("provider.host_key", 15),
+        ("provider.address", 16),
+        ("provider.host_key", 19),
     ]
 
 
