@@ -59,7 +59,11 @@ registry:
   mirrors:
     docker.io: [http://{world}:5080]
     quay.io: [http://{world}:5080]
+kubernetes: {{max_pods: 110}}
 binderhub:
+  # Servers that have stopped count until the hub has seen it.
+  quota: 60
+  session: {{memory_guarantee: 100M}}
   values: [lab.yaml]
 """
 VALUES = f"jupyterhub: {{cull: {{every: 5, timeout: 600, maxAge: {MAX_AGE}}}}}\n"
