@@ -22,7 +22,7 @@ from binder_node.layout import K3S_KUBECONFIG, NAMESPACE
 from binder_node.lifecycle.draining import SESSIONS
 from binder_node.lifecycle.generations import retired, successor_of
 from binder_node.lifecycle.opened import Opened, open_spec, open_unseen
-from binder_node.lifecycle.verbs import public_url
+from binder_node.lifecycle.verbs import url_of
 from binder_node.names import servers
 from binder_node.names.base import zone_of
 from binder_node.names.records import ANY, Found, covered, targets, wanted
@@ -96,7 +96,7 @@ class View:
         from binder_node.cluster.tls import trust
         from binder_node.lifecycle.membership import Reached
 
-        with Binder(public_url(self.spec), self.address, trust=trust(self.spec)) as binder:
+        with Binder(url_of(self.node), self.address, trust=trust(self.spec)) as binder:
             yield Reached(self.node, self.reached(), self.address, binder)
 
 
