@@ -48,6 +48,8 @@ def _replaces(file: Path) -> str:
 
 def drafted(inventory: Path, old: Spec, target: Path, settings: Sequence[Setting]) -> tuple[str, Spec]:
     """What the inventory of the next generation would say, in ``target``. Raises InputError where it would be wrong."""
+    from binder_node.cluster.tls import certificate
+
     text = files.text(inventory, "name an inventory")
     new = written(text, str(inventory), old.name, target.stem, old.names.binder, settings)
     try:
@@ -57,6 +59,7 @@ def drafted(inventory: Path, old: Spec, target: Path, settings: Sequence[Setting
         raise InputError(*(replace(problem, file="", line=0) for problem in error.problems)) from None
     if problems := tuple(together(old, made, "")):
         raise InputError(*problems)
+    certificate(made)  # one of the operator's own has to be for the new hub's name too
     return new, made
 
 
