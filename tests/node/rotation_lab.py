@@ -39,7 +39,7 @@ WORLD, WORLD_NAME = f"{NETWORK}.10", f"{NETWORK.replace('.', '-')}-0"
 ZONE = "rot.test"
 TTL = 2
 # The culler's: a session of this lab lasts at most so long (seconds).
-MAX_AGE = 60
+MAX_AGE = 100
 MINIO_PORT = 9000
 KEYS = ("labaccesskey", "lab-secret-key")
 BRIDGE_SECONDS = 30.0

@@ -71,6 +71,8 @@ class TestOneRotation:
         assert bad(visits) == []
         done.ok()
         assert {visit.outcome for visit in visits} == {"done"}
+        [pulled] = [event["data"]["pulled"] for event in done.events if "pulled" in event["data"]]
+        assert pulled == len(made.paths)
         made.number = 2
         gone(made, 1)
         assert made.ask(ZONE) == [made.address()]
@@ -90,7 +92,7 @@ class TestOneRotation:
 def test_an_abort_at_every_stage_leaves_the_old_node_as_it_was(made: Lab, step: str, later: float) -> None:
     home, users = made.home(), Users()
     before = home.inventory.read_text()
-    users.begin(made, rate=0.15)
+    users.begin(made, rate=0.15, stay=(40, 60))  # some are there still when the old node is drained
     try:
         time.sleep(10)
         made.killed_at(step, later, *made.rotate())
