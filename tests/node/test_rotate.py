@@ -19,6 +19,8 @@ pytestmark = pytest.mark.node
 # Where the numbers of a soak go: one JSON object a line.
 RECORD = Path(os.environ.get("BINDER_NODE_SOAK_RECORD", "/tmp/binder-node-rotations.jsonl"))
 RUNS = int(os.environ.get("BINDER_NODE_SOAK_ROTATIONS", "20"))
+# None is begun after so many seconds.
+SECONDS = float(os.environ.get("BINDER_NODE_SOAK_SECONDS", "inf"))
 
 
 class TestOnTheSharedNode:
@@ -95,7 +97,7 @@ def test_an_abort_at_every_stage_leaves_the_old_node_as_it_was(made: Lab, step: 
     users.begin(made, rate=0.15, stay=(40, 60))  # some are there still when the old node is drained
     try:
         time.sleep(10)
-        made.killed_at(step, later, *made.rotate())
+        made.killed_at(step, later, *made.rotate(*([] if step == "smoke" else ["--no-deep"])))
         status = json.loads(made.run("status", "-o", "json").out)
         assert step == "write" or status["rotation"]["new"] == f"rot-{made.number + 1}"
         began = time.monotonic()
@@ -123,7 +125,10 @@ def test_rotations_in_a_row_under_load_and_killed_at_random(made: Lab) -> None:
     users = Users()
     users.begin(made, rate=0.6 * most)
     try:
+        first = time.monotonic()
         for number in range(RUNS):
+            if time.monotonic() - first > SECONDS:
+                break
             began, kills = time.monotonic(), list[float]()
             # Deep checks build, push and launch: once in four runs.
             arguments = made.rotate("-o", "json", *([] if number % 4 == 0 else ["--no-deep"]))
