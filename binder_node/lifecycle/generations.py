@@ -10,7 +10,7 @@ from pathlib import Path
 from binder_node import files
 from binder_node.errors import InputError, Problem, StepError
 from binder_node.federation.yamltext import Text, scalar
-from binder_node.rotation.pair import together
+from binder_node.rotation.pair import drawn
 from binder_node.rotation.successor import REPLACES, Setting, settled, written
 from binder_node.secrets.document import with_values
 from binder_node.secrets.generate import KEYS
@@ -57,7 +57,7 @@ def drafted(inventory: Path, old: Spec, target: Path, settings: Sequence[Setting
     except InputError as error:
         # The lines are of a file that is not there: the keys say enough.
         raise InputError(*(replace(problem, file="", line=0) for problem in error.problems)) from None
-    if problems := tuple(together(old, made, "")):
+    if problems := tuple(drawn(old, made)):
         raise InputError(*problems)
     certificate(made)  # one of the operator's own has to be for the new hub's name too
     return new, made

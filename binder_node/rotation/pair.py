@@ -41,14 +41,19 @@ def together(old: Spec, new: Spec, file: str) -> Iterator[Problem]:
         yield Problem(file, 0, "names.hub", wrong, "write one of its own")
     if new.dns.kind != old.dns.kind or _zone(new) != _zone(old):
         yield Problem(file, 0, "dns", f"is not {old.name}'s", "both write the records of one zone: write the same")
-    if new.binderhub.quota == 0:
-        yield Problem(file, 0, "binderhub.quota", "is 0: nothing would be launched", "write its quota")
     for kind in (LocalProvider, SshProvider):
         one, other = new.provider, old.provider
         if isinstance(one, kind) and isinstance(other, kind) and one.address == other.address:
             wrong = f"{one.address} is {old.name}'s"
             right = "give the new machine's: --set provider.address=..., before there is an inventory"
             yield Problem(file, 0, "provider.address", wrong, right)
+
+
+def drawn(old: Spec, new: Spec) -> Iterator[Problem]:
+    """What of an inventory that is about to be written keeps it from taking the place of ``old``."""
+    yield from together(old, new, "")
+    if new.binderhub.quota == 0:  # later it may be: of an abort that was broken off
+        yield Problem("", 0, "binderhub.quota", "is 0: nothing would be launched", "say --set binderhub.quota=...")
 
 
 def _zone(spec: Spec) -> str:

@@ -12,7 +12,7 @@ from binder_node.federation.drain import Left
 from binder_node.federation.measured import Counters, Sample
 from binder_node.lifecycle.mirroring import missing
 from binder_node.providers.offers import Bill, Offer, line
-from binder_node.rotation.pair import alone, mirrored, together
+from binder_node.rotation.pair import alone, drawn, mirrored, together
 from binder_node.rotation.popular import popular
 from binder_node.rotation.quiet import Traffic, quiet_since, traffic
 from binder_node.rotation.steps import Step
@@ -120,12 +120,17 @@ def test_two_generations_go_together() -> None:
         ({"registry": {"prefix": "other"}}, "registry.prefix"),
         ({"federation": {"member": "bids"}}, "federation.member"),
         ({"dns": {**ZONE, "zone": "bids.example.org"}}, "dns"),
-        ({"binderhub": {"quota": 0}}, "binderhub.quota"),
         ({"provider": {"address": "198.18.7.21"}}, "provider.address"),
     ],
 )
 def test_what_keeps_two_from_being_generations_of_one_node(said: dict[str, object], key: str) -> None:
     assert key in keys(together(generation(1), generation(2, **said), "bids-2.yaml"))
+
+
+def test_a_quota_of_0_is_refused_while_the_inventory_is_drawn_and_no_more_afterwards() -> None:
+    closed = generation(2, binderhub={"quota": 0})
+    assert keys(drawn(generation(1), closed)) == ["binderhub.quota"]
+    assert keys(together(generation(1), closed, "bids-2.yaml")) == []
 
 
 def test_what_cannot_be_rotated() -> None:
