@@ -72,7 +72,7 @@ class Rotation:
             if following.step is Step.DONE:
                 return made
             if why := hindrance(both.facts, abort=self.abort):
-                remedy = "mend it, or say --now: its sessions are lost then"
+                remedy = "mend it and run the same again; --abort goes back; --now gives up sessions that nobody knows"
                 raise StepError(self.pair.old.stem, "rotate", why, remedy)
             if made[-TRIES:] == [following] * TRIES:
                 raise StepError(self.pair.old.stem, following.step, "it was done and has no effect", "see `status`")

@@ -142,6 +142,8 @@ def hindrance(facts: Facts, *, abort: bool) -> str:
         return f"{facts.old.name} has no machine any more: there is nothing to go back to"
     if abort and not facts.old.answers:
         return f"{facts.old.name} does not answer: there is nothing to go back to"
+    if not abort and facts.names == "new" and facts.old.machine and not facts.new.serving:
+        return f"{facts.new.name} has the names and does not serve: {facts.old.name} stays as it is"
     if not goes.inventory or not goes.machine or facts.now:
         return ""
     if not goes.answers and goes.named:

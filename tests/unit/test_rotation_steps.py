@@ -157,6 +157,14 @@ def test_a_new_machine_that_was_cut_before_it_had_a_name_had_no_sessions() -> No
     assert hindrance(silent, abort=False) == ""
 
 
+def test_the_old_node_stays_while_the_new_one_does_not_serve() -> None:
+    broken = Facts(OLD, replace(NEW, serving=False), "new")
+    for facts in (broken, replace(broken, now=True)):
+        assert hindrance(facts, abort=False) == "bids-2 has the names and does not serve: bids-1 stays as it is"
+        assert hindrance(facts, abort=True) == ""
+    assert hindrance(replace(broken, old=GONE), abort=False) == ""
+
+
 def test_there_is_no_way_back_to_a_node_that_is_gone() -> None:
     assert hindrance(Facts(GONE, NEW, "new"), abort=True).startswith("bids-1 has no machine any more")
     assert hindrance(Facts(replace(OLD, answers=False), NEW, "new"), abort=True).startswith("bids-1 does not answer")
