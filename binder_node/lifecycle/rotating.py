@@ -3,6 +3,7 @@ chosen by what both nodes and the zone are now, so that any run goes on from whe
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 # A step that was done and is still what comes next does not do what it should.
 TRIES = 3
+# A K3s that restarts, a BinderHub whose pod is replaced.
+HINDRANCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +70,33 @@ class Rotation:
         self.pair.check()
         made: list[Next] = []
         while True:
-            both = look(self.pair, self.done, now=self.now)
-            following = (backward if self.abort else forward)(both.facts)
+            both, following = self._look()
             if following.step is Step.DONE:
                 return made
-            if why := hindrance(both.facts, abort=self.abort):
-                remedy = "mend it and run the same again; --abort goes back; --now gives up sessions that nobody knows"
-                raise StepError(self.pair.old.stem, "rotate", why, remedy)
             if made[-TRIES:] == [following] * TRIES:
                 raise StepError(self.pair.old.stem, following.step, "it was done and has no effect", "see `status`")
             self._do(following, both)
             self.done.add(following.step)
             made.append(following)
+
+    def _look(self) -> tuple[Both, Next]:
+        """What comes next. What is in its way is looked at again for a while: busy nodes are slow to answer.
+
+        Raises:
+            StepError: it stays in the way.
+        """
+        deadline = time.monotonic() + HINDRANCE_SECONDS
+        while True:
+            both = look(self.pair, self.done, now=self.now)
+            following = (backward if self.abort else forward)(both.facts)
+            why = "" if following.step is Step.DONE else hindrance(both.facts, abort=self.abort)
+            if not why:
+                return both, following
+            if time.monotonic() > deadline:
+                remedy = "mend it and run the same again; --abort goes back; --now gives up sessions that nobody knows"
+                raise StepError(self.pair.old.stem, "rotate", why, remedy)
+            self.steps.report(Event("progress", STAGE, why))
+            time.sleep(HINDRANCE_SECONDS / 10)
 
     def _do(self, following: Next, both: Both) -> None:
         old, new, steps = both.old, both.new, self.steps
