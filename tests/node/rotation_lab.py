@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -30,6 +31,7 @@ from binder_node.load.user import Target
 from binder_node.load.visit import Visit
 from tests.integration.binaries import binary
 from tests.node.harness import Home, Ran, world
+from tests.testbed.acme import Pebble
 from tests.testbed.knot import KEY, SECRET, Knot
 from tests.testbed.lookup import Lookup
 from tests.testbed.world.host import RUN
@@ -43,6 +45,8 @@ MAX_AGE = 100
 MINIO_PORT = 9000
 KEYS = ("labaccesskey", "lab-secret-key")
 BRIDGE_SECONDS = 30.0
+# Where the numbers of a soak go: one JSON object a line.
+RECORD = Path(os.environ.get("BINDER_NODE_SOAK_RECORD", "/tmp/binder-node-rotations.jsonl"))
 
 INVENTORY = """\
 name: {name}
@@ -53,7 +57,7 @@ provider:
 machine: {{cpus: 2, memory: 12G, disk: 30G}}
 names: {{binder: {zone}}}
 dns: {{kind: rfc2136, zone: {zone}, server: '{world}', key: {key}, nameservers: ['{world}'], ttl: {ttl}, wait: 20}}
-tls: {{mode: none}}
+tls: {tls}
 storage: {{kind: s3, endpoint: 'http://{world}:9000', bucket: rotation}}
 registry:
   mirrors:
@@ -78,6 +82,7 @@ class Lab:
     folder: Path
     number: int = 1
     paths: tuple[str, ...] = ()
+    pebble: Pebble | None = None  # where certificates come from; None: plain http
 
     def home(self, number: int | None = None) -> Home:
         return Home(self.folder, f"rot-{number or self.number}", NETWORK)
@@ -85,6 +90,22 @@ class Lab:
     def address(self, number: int | None = None) -> str:
         """Two addresses, one after the other: a generation's is free when the one after the next comes."""
         return f"{NETWORK}.{20 + (number or self.number) % 2}"
+
+    @property
+    def url(self) -> str:
+        """The member's public one."""
+        return f"{'https' if self.pebble else 'http'}://{ZONE}"
+
+    @property
+    def trust(self) -> ssl.SSLContext | None:
+        return ssl.create_default_context(cafile=str(self.pebble.authority)) if self.pebble else None
+
+    @property
+    def tls(self) -> str:
+        if self.pebble is None:
+            return "{mode: none}"
+        where = f"directory: '{self.pebble.directory}', authority: '{self.pebble.authority}'"
+        return f"{{mode: acme, email: ops@example.org, {where}}}"
 
     @property
     def knot(self) -> Knot:
@@ -147,17 +168,19 @@ def within() -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def lab(folder: Path) -> Iterator[Lab]:
+def lab(folder: Path, *, acme: bool = False) -> Iterator[Lab]:
     """A first generation that is up, with images of :data:`WORDS` in the bucket."""
     from binder_node.providers.local.machine import drop_bridge, ensure_bridge
     from binder_node.spec.load import load
 
-    made = Lab(folder)
+    made = Lab(folder, pebble=Pebble(folder / "pebble", WORLD, f"{WORLD}:53", within()) if acme else None)
+    if made.pebble is not None:
+        made.pebble.prepare()
     home = made.home()
     home.inventory.parent.mkdir(parents=True)
     (home.inventory.parent / "lab.yaml").write_text(VALUES)
     text = INVENTORY.format(
-        name=home.name, network=NETWORK, address=made.address(), zone=ZONE, world=WORLD, key=KEY, ttl=TTL
+        name=home.name, network=NETWORK, address=made.address(), zone=ZONE, world=WORLD, key=KEY, ttl=TTL, tls=made.tls
     )
     home.inventory.write_text(text)
     spec = load(home.inventory)
@@ -168,6 +191,8 @@ def lab(folder: Path) -> Iterator[Lab]:
         ensure_bridge(spec)
         world("up", "--network", network, environment=home.environment)
         knot.start()
+        if made.pebble is not None:
+            made.pebble.start(binary("pebble"))
         minio = start_minio(folder / "minio")
         made.run("up", "-o", "json").ok()
         made.paths = tuple(new_repository(made, word) for word in WORDS)
@@ -182,6 +207,8 @@ def lab(folder: Path) -> Iterator[Lab]:
         if minio is not None:
             minio.terminate()
             minio.wait(20)
+        if made.pebble is not None:
+            made.pebble.stop()
         knot.stop()
         world("down", "--network", network, environment=home.environment)
         drop_bridge(spec)
@@ -247,7 +274,7 @@ class Users:
 
     def begin(self, made: Lab, rate: float, seconds: float = 7200, stay: tuple[float, float] = (5, 25)) -> None:
         """Users of the member's public name, as their own resolver finds it."""
-        target = Target("member", f"http://{ZONE}")
+        target = Target("member", made.url, trust=made.trust)
         plan = arrivals(made.paths, rate, seconds, stay)
 
         def heard(moment: object) -> None:
@@ -302,7 +329,7 @@ def saturation(made: Lab, users: int, seconds: float) -> float:
 
     def one(_: int) -> int:
         launched = 0
-        with Binder(f"http://{ZONE}", made.address()) as asked:
+        with Binder(made.url, made.address(), trust=made.trust) as asked:
             while time.monotonic() < deadline:
                 for event in asked.build(made.paths[0], seconds=120):
                     assert event.phase != "failed", event.message

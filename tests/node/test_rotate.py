@@ -7,17 +7,14 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.node.harness import Home
-from tests.node.rotation_lab import ZONE, Lab, Users, bad, kept, lab, numbers, saturation
+from tests.node.rotation_lab import RECORD, ZONE, Lab, Users, bad, kept, lab, numbers, saturation
 
 pytestmark = pytest.mark.node
 
-# Where the numbers of a soak go: one JSON object a line.
-RECORD = Path(os.environ.get("BINDER_NODE_SOAK_RECORD", "/tmp/binder-node-rotations.jsonl"))
 RUNS = int(os.environ.get("BINDER_NODE_SOAK_ROTATIONS", "20"))
 # None is begun after so many seconds.
 SECONDS = float(os.environ.get("BINDER_NODE_SOAK_SECONDS", "inf"))
