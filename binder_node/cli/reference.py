@@ -73,10 +73,10 @@ DOCUMENTS = {
 }
 EVENTS = """
 `up`, `rotate`, `upgrade`, `launch`, `artifacts fetch|build|bundle` and `federation ramp|drain|undrain|follow` write one
-event a line while they run, always as JSON: `{"kind", "stage", "message", "data", "at"}`. `kind` is one of `start`, `done`,
-`failed`, `progress`, `change`, `log` and `warn`; `at` is in seconds since 1970. `stage` is `machine`, `names`, `host`,
-`storage` or `release`, or `artifacts`, `up`, `rotate`, `upgrade`, `smoke`, `launch`, `ramp`, `drain`, `follow`. A step's `done`
-has `data.seconds`. The `data` of the last line is the outcome:
+event a line while they run, always as JSON: `{"kind", "stage", "message", "data", "at"}`. `kind` is one of `start`,
+`done`, `failed`, `progress`, `change`, `log` and `warn`; `at` is in seconds since 1970. `stage` is `machine`, `names`,
+`host`, `storage` or `release`, or `artifacts`, `up`, `rotate`, `upgrade`, `smoke`, `launch`, `ramp`, `drain`, `follow`.
+A step's `done` has `data.seconds`. The `data` of the last line is the outcome:
 """
 OUTCOMES = {
     "up": '`{"node", "changes", "seconds", "stages": {STAGE: seconds}, "address", "url"}`',

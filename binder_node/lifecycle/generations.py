@@ -22,7 +22,8 @@ from binder_node.spec.model import Spec
 from binder_node.spec.source import parse
 
 RETIRED = "retired"
-PINS = ".pins.toml"
+# What versions a node has, beside its inventory (`opened.pins_of`, `held_of`).
+PINS = (".pins.toml", ".held.toml")
 
 
 def successor_of(inventory: Path) -> str:
@@ -79,9 +80,9 @@ def write(inventory: Path, old: Spec, to: str, settings: Sequence[Setting]) -> P
         wrong = "is there, and does not replace this node"
         raise InputError(Problem(str(target), 0, "", wrong, f"write `replaces: {old.name}` into it, or say --to"))
     _copy_secrets(inventory, target)
-    pins = inventory.with_suffix(PINS)
-    if pins.exists():
-        _put(target.with_suffix(PINS), pins.read_bytes())
+    for pins in PINS:
+        if inventory.with_suffix(pins).exists():
+            _put(target.with_suffix(pins), inventory.with_suffix(pins).read_bytes())
     _put(target, new.encode())
     return target
 
@@ -119,7 +120,7 @@ def retire(inventory: Path) -> None:
     secrets = SecretStore(inventory).path
     name = inventory.stem
     for file in (
-        inventory.with_suffix(PINS),
+        *(inventory.with_suffix(pins) for pins in PINS),
         secrets.with_name(f"{name}{RECIPIENTS}"),
         secrets.with_name(f"{secrets.name}.old"),
         secrets,
