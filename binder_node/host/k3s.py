@@ -78,7 +78,7 @@ def k3s(spec: Spec, secrets: Secrets, artifacts: Mapping[str, Artifact], address
         units=(
             Unit(
                 UNIT,
-                _unit(link),
+                _unit(spec, link),
                 restart_on=restart_on,
                 waits=(
                     Wait("unix", str(CONTAINERD_SOCKET)),
@@ -177,7 +177,9 @@ def kubelet(spec: Spec) -> dict[str, Any]:
     }
 
 
-def _unit(binary: str) -> str:
+def _unit(spec: Spec, binary: str) -> str:
+    # BuildKit lives in its containerd: it ends with it (PartOf), and has to come back with it, too.
+    beside = not spec.central and spec.buildkit.worker == "containerd"
     mounts = " ".join(mount_unit(where) for where in MOUNTS)
     return unit_file(
         Unit=[
@@ -186,6 +188,7 @@ def _unit(binary: str) -> str:
             # network is not networkd's. K3s restarts until its address is there.
             ("After", f"network-online.target binder-node-firewall.service binder-node-swapoff.service {mounts}"),
             ("Requires", mounts),
+            *([("Wants", "buildkit.service")] if beside else []),
         ],
         Service=[
             ("Type", "notify"),
