@@ -146,10 +146,10 @@ def test_mounts(host: Any, spec: Spec) -> None:
 def test_data_disk(host: Any, spec: Spec) -> None:
     if spec.machine.data_disk is None:
         pytest.skip("the inventory names no machine.data_disk")
-    # blkid reads the disk itself: findmnt's own UUID is udev's, which a container has not.
-    asked = (
-        f"disk=$(findmnt -no SOURCE --mountpoint {spec.machine.state}) && echo $disk $(blkid -o value -s UUID $disk)"
-    )
+    # blkid reads the disk itself: findmnt's own UUID is udev's, which a container has not. Of several mounts at one
+    # place the last is seen.
+    found = f"disk=$(findmnt -no SOURCE --mountpoint {spec.machine.state} | tail -n 1)"
+    asked = f'{found}; [ -z "$disk" ] || echo $disk $(blkid -o value -s UUID $disk)'
     source, _, uuid = host.run(asked).stdout.strip().partition(" ")
     expect(judge.data_disk(disk.uuid_of(spec.name), source, uuid.strip()))
 

@@ -51,9 +51,9 @@ def test_an_image_is_pushed_as_one_manifest_and_a_fresh_clone_finds_every_step_c
 
 def test_the_password_stands_in_no_argument_and_its_file_is_gone_afterwards(running: Builder) -> None:
     seen: list[str] = []
-    with running.start(running.repository("secret", "FROM {base}\nRUN sleep 2\n")) as process:
+    with running.start(running.repository("secret", "FROM {base}\nRUN sleep 2 # of this test alone\n")) as process:
         while process.poll() is None:
-            shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+            shown = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
             seen.append(shown)
             time.sleep(0.1)
         assert process.stdout is not None
@@ -117,7 +117,7 @@ def test_the_nodes_guard_ends_a_step_of_many_files_and_what_a_killed_buildkitd_l
 
 
 def shown() -> str:
-    return subprocess.check_output(["ps", "-eo", "args"], text=True)
+    return subprocess.check_output(["ps", "-ww", "-eo", "args"], text=True)
 
 
 def test_a_push_waits_for_the_registry_and_builds_nothing_again(running: Builder) -> None:
@@ -186,7 +186,7 @@ def test_a_disk_that_fills_up_stops_the_build_and_its_steps(running: Builder) ->
     assert log.failed == ["The build was stopped: the node's disk is nearly full. Please try again later."]
 
     def gone() -> bool:
-        return "sleep 31415.5" not in subprocess.check_output(["ps", "-eo", "args"], text=True).replace("RUN ", "")
+        return "sleep 31415.5" not in subprocess.check_output(["ps", "-ww", "-eo", "args"], text=True).replace("RUN ", "")
 
     until("the step to end with its build", gone)
 

@@ -74,7 +74,7 @@ def test_every_secret_that_can_be_is_rotated_and_in_force_after_one_up(home: Hom
     assert doors(home, old) == ["200", "200"]
 
     names = rotate(home)
-    assert len(names) == 12
+    assert len(names) == 14
     new = secrets_of(home)
     plan = home.run("plan")
     hidden = [value.reveal() for one in (old, new) for value in one.hidden()]
