@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from binder_node.spec.backup import Backup
+from binder_node.spec.cost import Cost
 from binder_node.spec.public import (
     Dns,
     Names,
@@ -22,7 +24,6 @@ from binder_node.spec.public import (
 from binder_node.spec.quantity import Quantity
 from binder_node.spec.types import (
     BUCKET,
-    CURRENCY,
     DATA_DISK,
     FINGERPRINT,
     IMAGE,
@@ -323,51 +324,6 @@ class Federation(Model):
     sponsor: str = Field("", pattern=SPONSOR, description="Whom the federation's banner and pages thank: BIDS.")
     sponsor_url: Url | None = Field(None, description="The sponsor's page.")
     logo: Url | None = Field(None, description="The sponsor's logo, for the user guide.")
-
-
-class Backup(Model):
-    """A copy of what is not in the registry's bucket: the hub's database, certificates, K3s's state, secrets.
-
-    The node makes it, encrypts it for those who can read its secrets, and cannot read it itself. `up --restore` puts
-    it back.
-    """
-
-    hours: int = Field(6, ge=0, le=168, description="Hours from one backup to the next; 0: none are made.")
-    keep: int = Field(30, ge=1, le=3650, description="Days after which the bucket removes one.")
-    endpoint: Url | None = Field(
-        None,
-        description="Another S3 endpoint for them, best of another provider. Its keys are secrets: "
-        "`BINDER_NODE_BACKUP_ACCESS_KEY` and `BINDER_NODE_BACKUP_SECRET_KEY` at the first `up`. "
-        "None: where the registry's bucket is.",
-        examples=["https://fsn1.your-objectstorage.com"],
-    )
-    region: str = Field("us-east-1", description="Region name that `endpoint` signs with.")
-    bucket: str | None = Field(
-        None, pattern=BUCKET, description="Bucket at `endpoint`. None: the registry's.", examples=["bids-backup"]
-    )
-
-
-class Cost(Model):
-    """What a month of the node takes and costs, where no API tells: `binder-node cost` reckons with it.
-
-    Prices are a month's, without VAT.
-    """
-
-    currency: str = Field("EUR", pattern=CURRENCY, description="Of the prices below; an API's own where it has prices.")
-    machine: float | None = Field(None, ge=0, description="The machine. Default: the provider's live price.")
-    address: float | None = Field(None, ge=0, description="A public IPv4 address. Default: the provider's live price.")
-    volume: float | None = Field(None, ge=0, description="A GB of volume. Default: the provider's live price.")
-    objects: float | None = Field(
-        None, ge=0, description="A GB of object storage. Default: Hetzner's list price there, else unknown."
-    )
-    stored: Quantity = Field(Quantity("1T"), description="What the bucket is expected to hold.")
-    traffic: Quantity = Field(Quantity("10T"), description="What is expected to leave the machine in a month.")
-    traffic_included: Quantity | None = Field(
-        None, description="Of that, what the machine's price includes. Default: the provider's live figure."
-    )
-    traffic_price: float | None = Field(
-        None, ge=0, description="A TB beyond what is included. Default: the provider's live price."
-    )
 
 
 class Spec(Model):

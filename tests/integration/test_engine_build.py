@@ -186,7 +186,9 @@ def test_a_disk_that_fills_up_stops_the_build_and_its_steps(running: Builder) ->
     assert log.failed == ["The build was stopped: the node's disk is nearly full. Please try again later."]
 
     def gone() -> bool:
-        return "sleep 31415.5" not in subprocess.check_output(["ps", "-ww", "-eo", "args"], text=True).replace("RUN ", "")
+        return "sleep 31415.5" not in subprocess.check_output(["ps", "-ww", "-eo", "args"], text=True).replace(
+            "RUN ", ""
+        )
 
     until("the step to end with its build", gone)
 
