@@ -56,7 +56,7 @@ def kubeconfig(
         bool, typer.Option("--renew", help="Make a new token for the operator: the old one ends.")
     ] = False,
 ) -> None:
-    """Fetch a fresh kubeconfig. The API is reached through ssh unless the inventory opens it to your network.
+    """Fetch a fresh kubeconfig. The API is reached through ssh unless the inventory opens it.
 
     It is the admin's, for yourself. Others get one of their own, with --operator: it does not expire, and ends when
     their name is taken out of the inventory.

@@ -35,10 +35,10 @@ def backup(
     ] = "",
     output: OutputOption = Output.text,
 ) -> None:
-    """Have the node make a backup now: hub's database, certificates, K3s's state, secrets. Its timer does so anyway.
+    """Have the node make a backup now: hub's database, certificates, K3s's state, secrets.
 
-    It is encrypted on the node for those who can read the node's secrets, and lies in a bucket. `up --restore` makes a
-    bare machine from it.
+    Its timer does so anyway. It is encrypted on the node for those who can read the node's secrets, and lies in a
+    bucket. `up --restore` makes a bare machine from it.
     """
     from binder_node.cli.output import document, reporting, say
     from binder_node.cli.run import errors

@@ -124,8 +124,10 @@ def offers(
     endpoint: EndpointOption = "",
     output: OutputOption = Output.text,
 ) -> None:
-    """Show the machines that can be ordered now and are large enough, the cheapest first: each with its address, and
-    with what else is asked for. Sessions are the quota that a node on it gets by default.
+    """Show the machines that can be ordered now and are large enough, the cheapest first.
+
+    Each is shown with its address, and with what else is asked for. Sessions are the quota that a node on it gets by
+    default.
     """
     from binder_node.cli.output import document, say
     from binder_node.cli.run import errors
@@ -212,9 +214,10 @@ def leftovers(
     endpoint: EndpointOption = "",
     output: OutputOption = Output.text,
 ) -> None:
-    """Show what carries binder-node's labels and belongs to no inventory: it may cost money. Exits with 1 when there
-    is something, or an account could not be looked at. Takes nothing away: delete it in the provider's console, or
-    write its inventory again and `destroy`.
+    """Show what carries binder-node's labels and belongs to no inventory: it may cost money.
+
+    Exits with 1 when there is something, or an account could not be looked at. Takes nothing away: delete it in the
+    provider's console, or write its inventory again and `destroy`.
     """
     from binder_node.cli.output import document, reporting, say, table
     from binder_node.cli.run import errors

@@ -24,7 +24,7 @@ def launch(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the server running.")] = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Build and launch a repository, its log streamed. With --run, code runs there and its output is printed."""
+    """Build and launch a repository, its log streamed. With --run, code runs there; its output is shown."""
     from binder_node.cli.output import reporting
     from binder_node.cli.run import errors
     from binder_node.lifecycle import opened

@@ -125,7 +125,7 @@ def load(
     ] = None,
     output: OutputOption = Output.text,
 ) -> None:
-    """Send simulated users to a node: they launch, run cells in their servers, and leave. Tells how it went.
+    """Send simulated users to a node: they launch, run cells, and leave. Tells how it went.
 
     Times to a ready server by cached or built, failures by cause, and the node's CPU, memory, disk and pods meanwhile.
     Only nodes of your own are asked: their secrets are here and their machines let you in. Ends with code 1 when

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from binder_node.cli import access, backup, capacity, cost, launch, load, node, rotate, smoke, spec, upgrade
-from binder_node.cli.lazy import LazyGroup
+from binder_node.cli.lazy import LazyGroup, lazy, nothing
 
 app = typer.Typer(
     name="binder-node",
@@ -42,9 +41,60 @@ def root(
         os.environ["BINDER_NODE_DEBUG"] = "1"
 
 
-for module in (spec, cost, node, rotate, upgrade, smoke, backup, launch, load, capacity, access):
-    for command in module.app.registered_commands:
-        app.registered_commands.append(command)
+# Every command by its panel and the module beside this one that has it. Its line stands here too, for building all the
+# options of all the commands takes longer than the rest of the root's --help (a test compares the lines).
+COMMANDS = {
+    ("Inventories", "spec"): {
+        "init": "Write an annotated inventory for a new node, complete with every key and its default.",
+        "check": "Check an inventory: every mistake at once, with its line; then what follows from the machine's size.",
+    },
+    ("Prices", "cost"): {
+        "cost": "Show what a month of the node costs, made or not: at live prices, or as its inventory says (`cost`).",
+        "offers": "Show the machines that can be ordered now and are large enough, the cheapest first.",
+        "leftovers": "Show what carries binder-node's labels and belongs to no inventory: it may cost money.",
+    },
+    ("A node", "node"): {
+        "plan": "Show what `up` would change, stage by stage: files as diffs, secrets masked. Touches nothing.",
+        "up": "Make the node what its inventory says, from wherever it is. Killed anywhere, the same command goes on.",
+        "status": "Show every stage as it is, how long certificates last, and where a rotation stands.",
+        "destroy": "Take the machine away, and what was made for it. Shows what goes and what stays, and asks.",
+        "unlock": "Break the lock of a run that is stuck. The lock of a run that has ended is free by itself.",
+    },
+    ("A node", "rotate"): {
+        "rotate": "Bring up a node's next generation beside it, move launches over, drain the old one, remove it.",
+    },
+    ("A node", "upgrade"): {
+        "upgrade": "Bring a running node to the pinned versions, one component at a time.",
+    },
+    ("A node", "smoke"): {
+        "smoke": "Check a running node, layer by layer, and say of each failure why and what to do.",
+    },
+    ("A node", "backup"): {
+        "backup": "Have the node make a backup now: hub's database, certificates, K3s's state, secrets.",
+    },
+    ("On a node", "launch"): {
+        "launch": "Build and launch a repository, its log streamed. With --run, code runs there; its output is shown.",
+    },
+    ("On a node", "load"): {
+        "load": "Send simulated users to a node: they launch, run cells, and leave. Tells how it went.",
+    },
+    ("On a node", "saturate"): {
+        "saturate": "Find the rate of launches at which a node still does what is wanted: load it step by step.",
+    },
+    ("On a node", "capacity"): {
+        "capacity": "Say how many sessions the node holds, by loads of it, and what to write into its inventory.",
+    },
+    ("On a node", "access"): {
+        "ssh": "Log in, strictly: only the host key that was made for this node is taken.",
+        "kubeconfig": "Fetch a fresh kubeconfig. The API is reached through ssh unless the inventory opens it.",
+        "logs": "Show the log of a component, wherever it runs: a unit of the host's, or a pod of the release's.",
+        "probe": "Write to the registry's bucket, read it back, delete it: small writes pass where large pushes fail.",
+    },
+}
+
+for (panel, module), lines in COMMANDS.items():
+    for name, line in lines.items():
+        app.command(name, cls=lazy(module), help=line, rich_help_panel=panel)(nothing)
 for name, about in (
     ("artifacts", "The pinned files a node is made of."),
     ("secrets", "A node's secrets, by their names: no value is ever shown."),

@@ -267,8 +267,9 @@ def destroy(
     output: OutputOption = Output.text,
     pins: PinsOption = None,
 ) -> None:
-    """Take the machine away, and what was made for it. Shows what goes and what stays, and asks. The inventory and the
-    secrets stay.
+    """Take the machine away, and what was made for it. Shows what goes and what stays, and asks.
+
+    The inventory and the secrets stay.
     """
     from binder_node.cli.output import document, reporting, say
     from binder_node.cli.run import confirm, errors, refuse_unasked

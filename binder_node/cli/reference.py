@@ -109,8 +109,8 @@ VARIABLES = {
     "BINDER_NODE_PINS": "As `--pins`.",
     "BINDER_NODE_SOURCE": "As `--source`.",
     "BINDER_NODE_BUNDLE": "As `--bundle`.",
-    "BINDER_NODE_SMOKE_REPOSITORY": "As `--repository` of `smoke` and `upgrade`.",
-    "BINDER_NODE_SMOKE_PUSH_TO": "As `--push-to` of `smoke` and `upgrade`.",
+    "BINDER_NODE_SMOKE_REPOSITORY": "As `--repository` of `smoke`, `upgrade` and `rotate`.",
+    "BINDER_NODE_SMOKE_PUSH_TO": "As `--push-to` of `smoke`, `upgrade` and `rotate`.",
     "BINDER_NODE_DEBUG": "As `--debug`.",
     "BINDER_NODE_BACKUP_ACCESS_KEY": "Key of another place for backups (`backup.endpoint`): said at the first `up`, "
     "or to replace it; kept with the node's secrets.",
@@ -145,7 +145,7 @@ def markdown() -> str:
     """The whole page."""
     import typer
 
-    from binder_node.cli.lazy import LazyGroup
+    from binder_node.cli.lazy import LazyCommand, LazyGroup
     from binder_node.cli.main import app
 
     root: Any = typer.main.get_command(app)
@@ -158,7 +158,7 @@ def markdown() -> str:
             for sub, subcommand in command.loaded().items():
                 lines += _command(f"{name} {sub}", subcommand, "###")
         else:
-            lines += _command(name, command)
+            lines += _command(name, command.loaded() if isinstance(command, LazyCommand) else command)
     lines += [OUTPUT, *_pairs("Command", "Document", DOCUMENTS)]
     lines += [EVENTS, *_pairs("Command", "Outcome", OUTCOMES)]
     lines += [

@@ -80,7 +80,7 @@ def rotate(
     bundle: BundleOption = None,
     fingerprint: FingerprintOption = "",
 ) -> None:
-    """Bring up a node's next generation beside it, move launches over, let the old one's sessions end, take it away.
+    """Bring up a node's next generation beside it, move launches over, drain the old one, remove it.
 
     The new node has the old one's inventory but for what --set says, its secrets and its bucket, and a hub's name of
     its own. Killed anywhere, the same command goes on, here or on another computer with the same checkout. --abort goes

@@ -52,9 +52,9 @@ def smoke(
     output: OutputOption = Output.text,
     pins: PinsOption = None,
 ) -> None:
-    """Check a running node, layer by layer, and say of each failure why and what to do. Writes nothing unless --deep.
+    """Check a running node, layer by layer, and say of each failure why and what to do.
 
-    A check that stands on a failed one is not run: the first failure is the cause.
+    Writes nothing unless --deep. A check that stands on a failed one is not run: the first failure is the cause.
     """
     from binder_node.cli.output import document
     from binder_node.cli.run import errors

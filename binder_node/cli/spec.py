@@ -106,7 +106,7 @@ def _again(name: str, path: Path) -> str:
     epilog="Examples:  binder-node check bids   ·   binder-node check inventories/bids.yaml -o json",
 )
 def check(node: NodeArgument, output: OutputOption = Output.text) -> None:
-    """Check an inventory: every mistake at once, with its line; then what was computed from the machine's size."""
+    """Check an inventory: every mistake at once, with its line; then what follows from the machine's size."""
     from binder_node.cli.output import document, say
     from binder_node.cli.run import errors
     from binder_node.errors import InputError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from binder_node.cli.capacity import app
+from binder_node.cli.main import app
 from binder_node.load import result
 from binder_node.load.result import Machine, Sample
 from binder_node.load.visit import Visit

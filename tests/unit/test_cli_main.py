@@ -16,7 +16,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from binder_node import __version__
-from binder_node.cli.lazy import LazyGroup
+from binder_node.cli.lazy import LazyCommand, LazyGroup, commands_of
+from binder_node.cli.main import COMMANDS as LINES
 from binder_node.cli.main import app
 from binder_node.cli.reference import EXIT_CODES, VARIABLES, examples, markdown
 from binder_node.errors import BinderNodeError
@@ -45,7 +46,8 @@ def every_command() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, command in root.commands.items():
         inner = command.loaded() if isinstance(command, LazyGroup) else {}
-        found |= {f"{name} {sub}": subcommand for sub, subcommand in inner.items()} or {name: command}
+        whole = command.loaded() if isinstance(command, LazyCommand) else command
+        found |= {f"{name} {sub}": subcommand for sub, subcommand in inner.items()} or {name: whole}
     return found
 
 
@@ -95,6 +97,13 @@ def test_every_command_says_what_it_does_and_shows_an_example_that_parses(name: 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_argument_and_option_says_what_it_is(name: str) -> None:
     assert [param.name for param in COMMANDS[name].params if not param.help] == []
+
+
+@pytest.mark.parametrize(("panel", "module"), LINES)
+def test_the_roots_help_says_what_the_commands_say(panel: str, module: str) -> None:
+    whole = commands_of(module)
+    said = {name: (one.rich_help_panel, " ".join(one.help.split("\n\n")[0].split())) for name, one in whole.items()}
+    assert said == {name: (panel, line) for name, line in LINES[panel, module].items()}
 
 
 def test_the_reference_is_what_the_commands_say() -> None:
