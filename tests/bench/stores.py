@@ -4,8 +4,9 @@
 
 ``shared``: BuildKit's containerd worker, zstd level 1, unpacked beside the push. ``own``: BuildKit's own store (OCI
 worker), zstd level 1, then the pull that a pod's start needs. ``defaults``: BuildKit as it comes, with its own store
-and its own compression (gzip), then the pull. Each arm has its own containerd, buildkitd, and registry on MinIO, as on
-a node; all have had one build and one start from the same base image before.
+and its own compression (gzip), then the pull. Each arm has its own containerd, buildkitd, and registry, as on a node;
+the registry's MinIO lies at the other end of a link, as a provider's bucket does: on the loopback a pull would cost
+next to nothing. All have had one build and one start from the same base image before.
 
 The layer is an environment as repo2docker makes them: wheels from PyPI, installed, copied by a RUN step. What a step
 takes is the repository's affair and the same in each arm, so the clock starts when the last step has ended; the time
@@ -14,16 +15,19 @@ from the request is told too. The order of the arms turns round after each round
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from binder_node.cluster.engine.guard import size
 from tests.integration.binaries import binary
-from tests.integration.engine_fixtures import PASSWORD, Builder, builder
+from tests.integration.engine_fixtures import PASSWORD, Bucket, Builder, builder
 
 # What a repository's requirements add to a base that has Jupyter already: 0.8 GB installed, 9,400 files.
 WHEELS = (
@@ -33,6 +37,8 @@ WHEELS = (
 ARMS = ("shared", "own", "defaults")
 LIMIT = 0.40  # of the defaults' time, for the way that the product takes
 EXPORTING = "exporting to image"  # what BuildKit says when all steps have ended
+RATE = "1gbit"  # of the link, each way: a chosen one, of the order of a small machine's port
+NEAR, FAR = "198.18.45.1", "198.18.45.2"
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,30 @@ class Run:
         return self.steps + self.ready
 
 
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def _link() -> Iterator[Bucket]:
+    """A network namespace at the far end of a link of :data:`RATE`; it goes with what ran there."""
+    name = f"bench-{os.getpid()}"
+    _ip("netns", "add", name)
+    try:
+        _ip("link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
+        _ip("address", "add", f"{NEAR}/30", "dev", name)
+        _ip("-netns", name, "address", "add", f"{FAR}/30", "dev", "eth0")
+        _ip("link", "set", name, "up")
+        _ip("-netns", name, "link", "set", "eth0", "up")
+        shaped = ["root", "tbf", "rate", RATE, "burst", "1mb", "latency", "50ms"]
+        subprocess.run(["tc", "qdisc", "add", "dev", name, *shaped], check=True)
+        inside = ("nsenter", f"--net=/run/netns/{name}")
+        subprocess.run([*inside, "tc", "qdisc", "add", "dev", "eth0", *shaped], check=True)
+        yield Bucket(FAR, inside)
+    finally:
+        _ip("netns", "delete", name)
+
+
 def _used(*folders: Path) -> int:
     """Bytes on the disk, hard links once; containerd's collector may be at work meanwhile."""
     return sum(size(folder) for folder in folders)
@@ -80,13 +110,13 @@ def _start(made: Builder, image: str) -> float:
     return took
 
 
-def measure(name: str, folder: Path, environment: Path) -> Run:
+def measure(name: str, folder: Path, environment: Path, bucket: Bucket) -> Run:
     """One run of one arm, in ``folder``, from nothing to a container's root."""
     # Level 0: none is said, so that it is gzip's own.
     defaults = ["--BuildctlEngine.compression=gzip", "--BuildctlEngine.compression_level=0"]
     extra = ["--BuildctlEngine.disk_limit=0", *(defaults if name == "defaults" else [])]
     worker = "containerd" if name == "shared" else "oci"
-    with builder(folder, worker, {"opt/environment": environment}, bucket=True) as made:
+    with builder(folder, worker, {"opt/environment": environment}, bucket=bucket) as made:
         _build(made, "first", "RUN date > /first", extra)
         stores = [folder / "containerd", folder / "buildkit"]
         subprocess.run(["sync", "-f", str(folder)], check=True)
@@ -116,13 +146,13 @@ def main() -> None:
     """Print a line an arm, which is fastest, and how it compares with BuildKit's own way."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     runs: dict[str, list[Run]] = {name: [] for name in ARMS}
-    with tempfile.TemporaryDirectory(prefix="environment-", dir="/var/tmp") as top:
+    with tempfile.TemporaryDirectory(prefix="environment-", dir="/var/tmp") as top, _link() as bucket:
         environment = Path(top) / "environment"
         subprocess.run(["uv", "pip", "install", "-q", "--target", str(environment), *WHEELS], check=True, timeout=600)
         for index in range(rounds):
             for name in ARMS if index % 2 == 0 else reversed(ARMS):
                 with tempfile.TemporaryDirectory(prefix=f"stores-{name}-", dir="/var/tmp") as folder:
-                    runs[name].append(measure(name, Path(folder), environment))
+                    runs[name].append(measure(name, Path(folder), environment, bucket))
     middle = {name: _median(found) for name, found in runs.items()}
     for name, run in middle.items():
         print(

@@ -58,6 +58,14 @@ def _healthy(minio: str) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class Bucket:
+    """Where a MinIO for the registry listens; ``within``: the command that runs it there."""
+
+    host: str = "127.0.0.1"
+    within: tuple[str, ...] = ()
+
+
 @dataclass
 class Builder:
     """The running parts, and repo2docker as BinderHub's build pod calls it."""
@@ -264,7 +272,7 @@ def _repo2docker(folder: Path) -> Path:
 
 @contextmanager
 def builder(
-    folder: Path, worker: str = "containerd", more: Mapping[str, Path] | None = None, *, bucket: bool = False
+    folder: Path, worker: str = "containerd", more: Mapping[str, Path] | None = None, *, bucket: Bucket | None = None
 ) -> Iterator[Builder]:
     """Everything up, base image pushed; everything gone afterwards.
 
@@ -275,7 +283,7 @@ def builder(
         pytest.skip("needs root, for containerd")
     buildctl = binary("buildctl")
     registry = f"127.0.0.1:{free_port()}"
-    s3 = f"127.0.0.1:{free_port()}" if bucket else ""
+    s3 = f"{bucket.host}:{free_port()}" if bucket else ""
     for name, text in _configurations(folder, registry, worker, s3).items():
         (folder / name).write_text(text)
     for name, contents in engine_files(engine_spec(worker=worker)).items():
@@ -313,7 +321,7 @@ def builder(
     ]
     if bucket:
         login_of = ["env", "MINIO_ROOT_USER=a-test", f"MINIO_ROOT_PASSWORD={PASSWORD}"]
-        serve = [str(binary("minio")), "server", "--quiet", "--address", s3, str(folder / "registry")]
+        serve = [*bucket.within, str(binary("minio")), "server", "--quiet", "--address", s3, str(folder / "registry")]
         parts.insert(0, Server("minio", [*login_of, *serve], folder, lambda: _healthy(s3)))
     credentials = {"registry": registry, "username": "push", "password": PASSWORD}
     environment = {
