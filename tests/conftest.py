@@ -36,6 +36,9 @@ BESIDE = (
     "integration/test_upgrade_pinning.py",
 )
 
+# Those of them that take longest, by what they wait for: first, so that nothing waits for them in the end.
+LONGEST = ("test_providers_openstack_faults.py", "test_providers_hetzner_faults.py", "test_testbed_openstack.py")
+
 
 def pytest_configure() -> None:
     """Let what tests start be interrupted: a shell's background job ignores SIGINT, and so would all its children."""
@@ -53,3 +56,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue  # the package's own checks (`pytest --pyargs binder_node.smoke`) come by here in a checkout
         if item.path.relative_to(here).as_posix().startswith(BESIDE):
             item.add_marker(pytest.mark.beside)
+    items.sort(key=lambda item: item.path.name not in LONGEST)
