@@ -35,7 +35,7 @@ def load(home: Home, *words: str, code: int = 0) -> dict[str, Any]:
 
 
 def test_users_launch_work_and_leave_and_the_node_is_watched(home: Home, repository: str) -> None:
-    report = home.folder / "load"
+    report, others = home.folder / "load", running(home)
     words = ["--repo", repository, "--rate", "30/m", "--for", "16s", "--users", "5", "--stay", "3s", "--pause", "1s"]
     found = load(home, *words, "--at-once", "6", "--report", str(report))
     assert (found["sent"], found["outcomes"]) == (5, {"done": 5})
@@ -45,13 +45,18 @@ def test_users_launch_work_and_leave_and_the_node_is_watched(home: Home, reposit
     assert all(visit.cells >= 1 and visit.answered for visit in result.visits)
     _watched(result)
     assert "<h1>Load on" in Path(f"{report}.html").read_text()
-    _all_stopped(home)
+    _all_stopped(home, others)
 
 
-def _all_stopped(home: Home) -> None:
+def running(home: Home) -> set[str]:
+    """Users' servers."""
+    return set(home.ssh(RUNNING).split())
+
+
+def _all_stopped(home: Home, others: set[str]) -> None:
     """Those who left have no server any more: it ends by itself, and the hub notices within 30 s."""
     until = time.monotonic() + STOPPED_SECONDS
-    while left := home.ssh(RUNNING).split():
+    while left := running(home) - others:
         assert time.monotonic() < until, left
         time.sleep(1)
 
