@@ -11,6 +11,7 @@ import pytest
 # others two at a time. Clouds' stand-ins wait more than they compute.
 BESIDE = (
     "unit/",
+    "integration/hetzner/",
     "integration/test_binder_client.py",
     "integration/test_cli_prices.py",
     "integration/test_federation_check.py",
@@ -24,8 +25,6 @@ BESIDE = (
     "integration/test_load_watch.py",
     "integration/test_names_cloudflare.py",
     "integration/test_names_hetzner.py",
-    "integration/test_providers_hetzner.py",
-    "integration/test_providers_hetzner_faults.py",
     "integration/test_providers_openstack.py",
     "integration/test_providers_openstack_faults.py",
     "integration/test_testbed_hetzner.py",

@@ -95,3 +95,21 @@ RestoreFromOption = Annotated[
         show_default=False,
     ),
 ]
+RepositoryOption = Annotated[
+    str,
+    typer.Option(
+        "--repository",
+        metavar="URL",
+        envvar="BINDER_NODE_SMOKE_REPOSITORY",
+        help="Git repository of which the deep checks build a new branch, as BinderHub clones it.",
+    ),
+]
+PushToOption = Annotated[
+    str,
+    typer.Option(
+        "--push-to",
+        metavar="URL",
+        envvar="BINDER_NODE_SMOKE_PUSH_TO",
+        help="Where that branch is pushed, if by another URL: git@github.com:ORG/NAME.git.",
+    ),
+]

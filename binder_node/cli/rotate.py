@@ -14,6 +14,8 @@ from binder_node.cli.options import (
     Output,
     OutputOption,
     PinsOption,
+    PushToOption,
+    RepositoryOption,
     SourceOption,
 )
 
@@ -58,14 +60,8 @@ def rotate(
     deep: Annotated[
         bool, typer.Option("--deep/--no-deep", help="Whether the checks of the new node build and launch.")
     ] = True,
-    repository: Annotated[
-        str,
-        typer.Option(metavar="URL", envvar="BINDER_NODE_SMOKE_REPOSITORY", help="Of which deep checks build a branch."),
-    ] = "",
-    push_to: Annotated[
-        str,
-        typer.Option(metavar="URL", envvar="BINDER_NODE_SMOKE_PUSH_TO", help="Where that is pushed, if elsewhere."),
-    ] = "",
+    repository: RepositoryOption = "",
+    push_to: PushToOption = "",
     wait: Annotated[
         float | None,
         typer.Option(min=0, help="Minutes to wait for the last session. Default: the hub's limit.", show_default=False),

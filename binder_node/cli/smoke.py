@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from binder_node.cli.options import NodeArgument, Output, OutputOption, PinsOption
+from binder_node.cli.options import NodeArgument, Output, OutputOption, PinsOption, PushToOption, RepositoryOption
 
 if TYPE_CHECKING:
     from binder_node.smoke.run import Summary
@@ -31,24 +31,8 @@ def smoke(
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML there.", show_default=False)
     ] = None,
-    repository: Annotated[
-        str,
-        typer.Option(
-            "--repository",
-            metavar="URL",
-            envvar="BINDER_NODE_SMOKE_REPOSITORY",
-            help="Git repository of which --deep builds a new branch, as BinderHub clones it.",
-        ),
-    ] = "",
-    push_to: Annotated[
-        str,
-        typer.Option(
-            "--push-to",
-            metavar="URL",
-            envvar="BINDER_NODE_SMOKE_PUSH_TO",
-            help="Where that branch is pushed, if by another URL: git@github.com:ORG/NAME.git.",
-        ),
-    ] = "",
+    repository: RepositoryOption = "",
+    push_to: PushToOption = "",
     output: OutputOption = Output.text,
     pins: PinsOption = None,
 ) -> None:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from binder_node.cli.options import BundleOption, NodeArgument, Output, OutputOption, PinsOption, SourceOption
+from binder_node.cli.options import (
+    BundleOption,
+    NodeArgument,
+    Output,
+    OutputOption,
+    PinsOption,
+    PushToOption,
+    RepositoryOption,
+    SourceOption,
+)
 
 if TYPE_CHECKING:
     from binder_node.artifacts.store import Sources
@@ -58,24 +67,8 @@ def upgrade(
     ] = "",
     settle: Annotated[float, typer.Option(min=0, help="Seconds until a check that still fails counts as failed.")] = 90,
     builds: Annotated[float, typer.Option(min=0, help="Seconds that builds under way have to end.")] = 600,
-    repository: Annotated[
-        str,
-        typer.Option(
-            "--repository",
-            metavar="URL",
-            envvar="BINDER_NODE_SMOKE_REPOSITORY",
-            help="Prove by the deep checks: they build a new branch of this git repository.",
-        ),
-    ] = "",
-    push_to: Annotated[
-        str,
-        typer.Option(
-            "--push-to",
-            metavar="URL",
-            envvar="BINDER_NODE_SMOKE_PUSH_TO",
-            help="Where that branch is pushed, if by another URL.",
-        ),
-    ] = "",
+    repository: RepositoryOption = "",
+    push_to: PushToOption = "",
     output: OutputOption = Output.text,
     pins: PinsOption = None,
     source: SourceOption = "",
@@ -83,16 +76,18 @@ def upgrade(
 ) -> None:
     """Bring a running node to the pinned versions, one component at a time.
 
-    Each is proven by what it reports and by `smoke`; one that fails goes back by itself, its version is held in
-    NODE.held.toml, and this exits with 1. Killed anywhere, the same command goes on.
+    Each is proven by what it reports and by `smoke`, with --repository also by its deep checks; one that fails goes
+    back by itself, its version is held in NODE.held.toml, and this exits with 1. Killed anywhere, the same command
+    goes on.
     """
     from binder_node.cli.run import errors
     from binder_node.lifecycle import opened, upgrading
+    from binder_node.words import words
 
     with errors():
         versions = _versions(to or [])
         names = _names([*(components or []), *(versions if not components else {}), *(["k3s"] if patch else [])])
-        asked = upgrading.Asked(names, again, now, _words(accept), builds, settle)
+        asked = upgrading.Asked(names, again, now, words(accept), builds, settle)
         found, order = opened.open_spec(node, pins), opened.sources(source, bundle)
         ways = partial(_ways, order=order, repository=repository, push_to=push_to)
         if show:
@@ -159,10 +154,6 @@ def _upgrade(
     if output is Output.text:
         _tell(outcome)
     return outcome
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def _names(said: list[str]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from binder_node.secrets.store import SecretStore
 from binder_node.spec.load import find, load
 from binder_node.spec.model import NodeStorage, Spec
 from binder_node.upgrades.components import held_in, record_of
+from binder_node.words import words
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +172,9 @@ def sources(order: str, bundle: Path | None) -> Sources:
     Raises:
         InputError: a source has no such name, or the bundle no folder.
     """
-    names = [name.strip() for name in order.split(",") if name.strip()]
+    names = words(order)
     unknown = [name for name in names if name not in get_args(SourceName)]
     if unknown:
         right = f"take some of {', '.join(get_args(SourceName))}"
         raise InputError(Problem("", 0, "--source", f"{', '.join(unknown)}: no such source", right))
-    return Sources(tuple(cast("list[SourceName]", names)), bundle)
+    return Sources(cast("tuple[SourceName, ...]", names), bundle)

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from binder_node.events import Event, Reporter
 from binder_node.lifecycle.opened import Opened
-from binder_node.smoke.checks import Check, Result
 from binder_node.smoke.run import Summary, run
+from binder_node.smoke.told import Told
 
 STAGE = "smoke"
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A watcher of a run that tells of what did not pass."""
-
-    report: Reporter
-
-    def planned(self, checks: Sequence[Check], deep_left_out: int) -> None:
-        more = f", {deep_left_out} deep ones left out" if deep_left_out else ""
-        self.report(Event("start", STAGE, f"{len(checks)} checks{more}", {"checks": len(checks)}))
-
-    def started(self, check: Check) -> None:
-        self.report(Event("progress", STAGE, check.about, {"check": check.id}))
-
-    def finished(self, result: Result) -> None:
-        if result.outcome == "failed":
-            data = {"check": result.check.id, "remedy": result.remedy}
-            self.report(Event("warn", STAGE, f"{result.check.id}: {result.reason}", data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +26,7 @@ class Proof:
         found = run(
             self.opened.spec.name,
             str(self.opened.inventory),
-            Told(self.report),
+            Told(self.report, STAGE),
             deep=bool(self.repository),
             only=only,
             pins=self.opened.pins.overlay,

@@ -163,15 +163,6 @@ def ordered(checks: Sequence[Check]) -> list[Check]:
     return list(done.values())
 
 
-def names(only: str) -> list[str]:
-    """What ``--only`` says.
-
-    >>> names("k3s, machine.swap,")
-    ['k3s', 'machine.swap']
-    """
-    return [name.strip() for name in only.split(",") if name.strip()]
-
-
 def chosen(checks: Sequence[Check], only: Iterable[str], *, deep: bool) -> list[Check]:
     """Those to run: all, or those whose layer or id is in ``only`` with what they need; deep ones only if ``deep``.
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from binder_node.smoke import hooks
-from binder_node.smoke.checks import MARK, Check, CheckFailed, Result, causes, chosen, elsewhere, names, ordered
+from binder_node.smoke.checks import MARK, Check, CheckFailed, Result, causes, chosen, elsewhere, ordered
+from binder_node.words import words
 
 if TYPE_CHECKING:
     from binder_node.lifecycle.opened import Opened
@@ -79,7 +80,7 @@ class Suite:
         """Put the checks into their order. Tests that are none come after them, as they were."""
         by_id = {found.id: item for item in items if (found := check_of(item))}
         others = [item for item in items if not check_of(item)]
-        only = names(config.option.only)
+        only = words(config.option.only)
         try:
             every = ordered([found for item in items if (found := check_of(item))])
         except ValueError as error:

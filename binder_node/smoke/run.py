@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from binder_node.errors import InputError, Problem, StepError
-from binder_node.smoke.checks import Check, Result, catalogue, chosen, names
+from binder_node.smoke.checks import Check, Result, catalogue, chosen
+from binder_node.words import words
 
 # pytest's exit codes: https://docs.pytest.org/en/stable/reference/exit-codes.html
 INTERRUPTED, INTERNAL, USAGE, NOTHING = 2, 3, 4, 5
@@ -96,7 +97,7 @@ def run(
     import pytest
 
     try:
-        chosen(catalogue(), names(only), deep=deep)
+        chosen(catalogue(), words(only), deep=deep)
     except ValueError as error:
         right = "docs/reference/smoke.md has all"
         raise InputError(Problem("", 0, "--only", f"no such layer or check: {error}", right)) from None

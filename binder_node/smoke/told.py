@@ -17,8 +17,8 @@ class Told:
     stage: str
 
     def planned(self, checks: Sequence[Check], deep_left_out: int) -> None:
-        del deep_left_out
-        self.report(Event("log", self.stage, f"{len(checks)} checks"))
+        more = f", {deep_left_out} deep ones left out" if deep_left_out else ""
+        self.report(Event("log", self.stage, f"{len(checks)} checks{more}", {"checks": len(checks)}))
 
     def started(self, check: Check) -> None:
         self.report(Event("progress", self.stage, check.about, {"check": check.id}))

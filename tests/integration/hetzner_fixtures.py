@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ FULL: dict[str, Any] = {"volume": "50G", "placement": "members"}
 # Nothing here takes time but what a test makes slow.
 QUICK = Patience(request=5, call=6, action=4, boot=1, poll=0.02)
 SECRETS = generate()
+# The provider of one node by keys of its `provider`; a new one at each call.
+Machines = Callable[..., HetznerMachine]
 
 
 def spec_at(endpoint: str, name: str = NAME, **provider: Any) -> Spec:

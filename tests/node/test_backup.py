@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import ssl
 import subprocess
 import tarfile
 import time
@@ -153,18 +152,6 @@ class Omega:
             self.bucket.terminate()
             self.bucket.wait(20)
 
-    def shown(self) -> list[bytes]:
-        """The certificates that the node shows."""
-        trust = ssl.create_default_context(cafile=str(self.pebble.authority))
-        found = []
-        for name in (BINDER, HUB):
-            with (
-                socket.create_connection((NODE, 443), 10) as plain,
-                trust.wrap_socket(plain, server_hostname=name) as safe,
-            ):
-                found.append(safe.getpeercert(binary_form=True) or b"")
-        return found
-
     def hub(self, method: str, path: str) -> Any:
         """The hub's API, as BinderHub."""
         node = open_bare(open_spec(str(self.home.inventory), Path(PINS)))
@@ -233,7 +220,7 @@ def test_made_again_from_its_backup_it_is_what_it_was(omega: Omega, tmp_path: Pa
     image = registry.fresh_image(f"{RESERVED}/kept", "amd64")
     pushed = registry.ask(node, access, [], image)["pushed"]
     assert pushed.status == 201, pushed
-    before = (omega.users(), omega.shown(), omega.pebble.orders())
+    before = (omega.users(), omega.pebble.shown(NODE, (BINDER, HUB)), omega.pebble.orders())
     assert set(PEOPLE) <= set(before[0])
     file = tmp_path / "omega.age"
     made = json.loads(home.run("backup", "--file", str(file), "-o", "json").ok().out)
@@ -249,7 +236,7 @@ def test_made_again_from_its_backup_it_is_what_it_was(omega: Omega, tmp_path: Pa
     told = [event["message"] for event in done.events if event["kind"] == "change"]
     assert any("put back backup omega.age, taken " in text for text in told)
     # The authority's new root is mounted into Traefik, which is started anew for it.
-    eventually(lambda: (omega.users(), omega.shown(), omega.pebble.orders()) == before)
+    eventually(lambda: (omega.users(), omega.pebble.shown(NODE, (BINDER, HUB)), omega.pebble.orders()) == before)
     access = access_of(opened_)[0]
     path = f"/v2/{image.repository}/manifests/{image.digest}"
     ask = registry.Ask("again", "pull", "pull", path, accept=registry.MANIFEST)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import ssl
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,18 +48,6 @@ class Sigma:
 
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.home.run("status", "-o", "json").out)
-        return found
-
-    def shown(self) -> list[bytes]:
-        """The certificates that the node shows, trusted by the authority's file alone."""
-        trust = ssl.create_default_context(cafile=str(self.pebble.authority))
-        found = []
-        for name in (BINDER, HUB):
-            with (
-                socket.create_connection((NODE, 443), 10) as plain,
-                trust.wrap_socket(plain, server_hostname=name) as safe,
-            ):
-                found.append(safe.getpeercert(binary_form=True) or b"")
         return found
 
 
@@ -154,26 +140,26 @@ def test_the_smoke_checks_ask_by_https_and_trust_whom_the_world_trusts(sigma: Si
 
 
 def test_certificates_are_kept_when_k3s_and_traefik_start_anew(sigma: Sigma) -> None:
-    before = sigma.shown()
+    before = sigma.pebble.shown(NODE, (BINDER, HUB))
     sigma.home.ssh("systemctl restart k3s", timeout=200)
     sigma.home.ssh("k3s kubectl rollout restart -n kube-system deployment/traefik")
     sigma.home.ssh("k3s kubectl rollout status -n kube-system deployment/traefik --timeout=90s", timeout=100)
     sigma.home.up().ok()
-    assert sigma.shown() == before
+    assert sigma.pebble.shown(NODE, (BINDER, HUB)) == before
     assert sigma.pebble.orders() == sigma.ordered
     mode = sigma.home.ssh("stat -c '%a %u' /var/lib/binder-node/acme /var/lib/binder-node/acme/acme.json")
     assert mode.split("\n")[:2] == ["700 65532", "600 65532"]
 
 
 def test_without_tls_it_is_plain_again_and_back_with_it_nothing_is_ordered_anew(sigma: Sigma) -> None:
-    before = sigma.shown()
+    before = sigma.pebble.shown(NODE, (BINDER, HUB))
     sigma.tls("{mode: none}")
     sigma.home.up().ok()
     shown = sigma.status()
     assert (shown["url"], shown["certificates"]) == (f"http://{BINDER}", [])
     sigma.tls(sigma.acme)
     sigma.home.up().ok()
-    assert sigma.shown() == before
+    assert sigma.pebble.shown(NODE, (BINDER, HUB)) == before
     assert sigma.pebble.orders() == sigma.ordered
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import ssl
 import subprocess
 import time
@@ -84,6 +85,18 @@ class Pebble:
     def orders(self) -> int:
         """How many certificates it was asked for."""
         return self.log().count("POST /order-plz")
+
+    def shown(self, address: str, names: Sequence[str]) -> list[bytes]:
+        """The certificates (DER) that ``address`` shows for ``names``, trusted by the authority's file alone."""
+        trust = ssl.create_default_context(cafile=str(self.authority))
+        found = []
+        for name in names:
+            with (
+                socket.create_connection((address, 443), 10) as plain,
+                trust.wrap_socket(plain, server_hostname=name) as safe,
+            ):
+                found.append(safe.getpeercert(binary_form=True) or b"")
+        return found
 
     def log(self) -> str:
         return (self.folder / "pebble.log").read_text()

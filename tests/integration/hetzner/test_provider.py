@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,39 +10,12 @@ import pytest
 from binder_node.errors import StepError
 from binder_node.events import Event, silent
 from binder_node.providers.base import NOTHING
-from binder_node.providers.hetzner.stage import HetznerMachine
-from tests.integration.hetzner_fixtures import FULL, NAME, NONE, WHOLE, answering, holds, machine_at, project, up
+from tests.integration.hetzner_fixtures import FULL, NAME, NONE, WHOLE, Machines, holds, machine_at, up
 from tests.integration.provider_conformance import Conformance, Make
 from tests.testbed.hetzner.crowd import crowd
 from tests.testbed.hetzner.server import HetznerApi
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def cloud() -> Iterator[HetznerApi]:
-    with project() as api:
-        yield api
-
-
-@pytest.fixture(autouse=True)
-def token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HCLOUD_TOKEN", "w" * 64)
-
-
-@pytest.fixture(autouse=True)
-def ssh() -> Iterator[None]:
-    with answering():
-        yield
-
-
-@pytest.fixture
-def node(cloud: HetznerApi, tmp_path: Path) -> Callable[..., HetznerMachine]:
-    """The node's provider, a new one at each call, as a new run of the command has."""
-    return lambda **provider: machine_at(cloud.endpoint, tmp_path / "run", **provider)
-
-
-Node = Callable[..., HetznerMachine]
 
 
 class TestConformance(Conformance):
@@ -55,7 +27,9 @@ class TestConformance(Conformance):
 # As it should be
 
 
-def test_a_server_is_made_with_all_that_belongs_to_it_and_a_second_time_nothing(cloud: HetznerApi, node: Node) -> None:
+def test_a_server_is_made_with_all_that_belongs_to_it_and_a_second_time_nothing(
+    cloud: HetznerApi, node: Machines
+) -> None:
     told: list[Event] = []
     assert len(up(node(**FULL), told)) == 8
     assert holds(cloud) == {**WHOLE, "volumes": [NAME], "groups": ["members"]}
@@ -73,7 +47,7 @@ def test_a_server_is_made_with_all_that_belongs_to_it_and_a_second_time_nothing(
     assert [call for call in cloud.calls()[before:] if call[0] != "GET"] == []
 
 
-def test_what_was_changed_by_hand_is_put_right(cloud: HetznerApi, node: Node) -> None:
+def test_what_was_changed_by_hand_is_put_right(cloud: HetznerApi, node: Machines) -> None:
     up(node())
     (firewall,) = cloud.project.firewalls.values()
     with cloud.project.lock:
@@ -83,7 +57,7 @@ def test_what_was_changed_by_hand_is_put_right(cloud: HetznerApi, node: Node) ->
     assert {rule["port"] for rule in firewall.rules} == {None, "22", "80", "443"}
 
 
-def test_a_server_that_is_off_is_started(cloud: HetznerApi, node: Node) -> None:
+def test_a_server_that_is_off_is_started(cloud: HetznerApi, node: Machines) -> None:
     up(node())
     with cloud.project.lock:
         next(iter(cloud.project.servers.values())).status = "off"
@@ -91,7 +65,7 @@ def test_a_server_that_is_off_is_started(cloud: HetznerApi, node: Node) -> None:
     assert len(cloud.calls("POST", "/servers")) == 1
 
 
-def test_address_and_volume_outlive_the_server_and_come_back(cloud: HetznerApi, node: Node) -> None:
+def test_address_and_volume_outlive_the_server_and_come_back(cloud: HetznerApi, node: Machines) -> None:
     up(node(**FULL))
     (address,) = cloud.project.primary_ips.values()
     node(**FULL).destroy(silent)
@@ -105,7 +79,7 @@ def test_address_and_volume_outlive_the_server_and_come_back(cloud: HetznerApi, 
     assert machine.address(machine.inspect(silent)) == address.ip
 
 
-def test_another_placement_group_is_joined_where_there_is_one(cloud: HetznerApi, node: Node) -> None:
+def test_another_placement_group_is_joined_where_there_is_one(cloud: HetznerApi, node: Machines) -> None:
     """The node's own of another name hides nobody's."""
     up(node(placement="old"))
     with cloud.project.lock:
@@ -119,7 +93,7 @@ def test_another_placement_group_is_joined_where_there_is_one(cloud: HetznerApi,
 
 
 @pytest.mark.parametrize("keep", [{}, {"keep": NOTHING}])
-def test_destroy_leaves_what_was_there_before(cloud: HetznerApi, node: Node, keep: dict[str, Any]) -> None:
+def test_destroy_leaves_what_was_there_before(cloud: HetznerApi, node: Machines, keep: dict[str, Any]) -> None:
     with cloud.project.lock:
         crowd(cloud.project, 4)
     before = holds(cloud)
@@ -134,7 +108,7 @@ def test_destroy_leaves_what_was_there_before(cloud: HetznerApi, node: Node, kee
     assert holds(cloud) == after
 
 
-def test_a_crowd_is_never_asked_to_change(cloud: HetznerApi, node: Node) -> None:
+def test_a_crowd_is_never_asked_to_change(cloud: HetznerApi, node: Machines) -> None:
     with cloud.project.lock:
         crowd(cloud.project, 8)
         others = {row.id for table in tables(cloud) for row in table.values()}
@@ -154,7 +128,7 @@ def tables(cloud: HetznerApi) -> list[dict[int, Any]]:
     ]  # fmt: skip
 
 
-def test_another_server_of_the_same_name_is_left_alone(cloud: HetznerApi, node: Node) -> None:
+def test_another_server_of_the_same_name_is_left_alone(cloud: HetznerApi, node: Machines) -> None:
     up(node())
     with cloud.project.lock:
         for table in tables(cloud):
@@ -168,7 +142,7 @@ def test_another_server_of_the_same_name_is_left_alone(cloud: HetznerApi, node: 
     assert [call for call in cloud.calls()[made:] if call[0] != "GET"] == []
 
 
-def test_a_protected_server_stops_destroy_before_anything_is_gone(cloud: HetznerApi, node: Node) -> None:
+def test_a_protected_server_stops_destroy_before_anything_is_gone(cloud: HetznerApi, node: Machines) -> None:
     up(node())
     with cloud.project.lock:
         next(iter(cloud.project.servers.values())).keep = True
@@ -179,7 +153,7 @@ def test_a_protected_server_stops_destroy_before_anything_is_gone(cloud: Hetzner
     assert holds(cloud) == before
 
 
-def test_leftovers_are_found_without_an_inventory(cloud: HetznerApi, node: Node) -> None:
+def test_leftovers_are_found_without_an_inventory(cloud: HetznerApi, node: Machines) -> None:
     up(node(**FULL))
     with cloud.project.lock:
         for table in tables(cloud):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from multiprocessing.process import BaseProcess
@@ -22,42 +21,15 @@ from tests.integration.hetzner_fixtures import (
     NAME,
     NONE,
     WHOLE,
-    answering,
+    Machines,
     child,
     holds,
     machine_at,
-    project,
     up,
 )
 from tests.testbed.hetzner.server import HetznerApi
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def cloud() -> Iterator[HetznerApi]:
-    with project() as api:
-        yield api
-
-
-@pytest.fixture(autouse=True)
-def token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HCLOUD_TOKEN", "w" * 64)
-
-
-@pytest.fixture(autouse=True)
-def ssh() -> Iterator[None]:
-    with answering():
-        yield
-
-
-@pytest.fixture
-def node(cloud: HetznerApi, tmp_path: Path) -> Callable[..., HetznerMachine]:
-    """The node's provider, a new one at each call, as a new run of the command has."""
-    return lambda **provider: machine_at(cloud.endpoint, tmp_path / "run", **provider)
-
-
-Node = Callable[..., HetznerMachine]
 
 
 # Faults
@@ -74,7 +46,7 @@ Node = Callable[..., HetznerMachine]
     ],
 )  # fmt: skip
 def test_a_lost_answer_makes_nothing_twice(
-    cloud: HetznerApi, node: Node, method: str, path: str, kind: str, after: bool
+    cloud: HetznerApi, node: Machines, method: str, path: str, kind: str, after: bool
 ) -> None:
     """The connection is cut, or a 500 is answered, before or after the request had its effect."""
     fault = cloud.fault(kind, method=method, path=path, after=after, **({"status": 500} if kind == "answer" else {}))
@@ -85,7 +57,7 @@ def test_a_lost_answer_makes_nothing_twice(
 
 @pytest.mark.parametrize("path", ["/servers/*", "/firewalls/*", "/ssh_keys/*", "/primary_ips/*", "/volumes/*"])
 @pytest.mark.parametrize("after", [False, True])
-def test_a_lost_answer_to_a_delete_ends_in_nothing(cloud: HetznerApi, node: Node, path: str, after: bool) -> None:
+def test_a_lost_answer_to_a_delete_ends_in_nothing(cloud: HetznerApi, node: Machines, path: str, after: bool) -> None:
     up(node(**FULL))
     fault = cloud.fault("cut", method="DELETE", path=path, after=after)
     node(**FULL).destroy(silent, NOTHING)
@@ -93,7 +65,7 @@ def test_a_lost_answer_to_a_delete_ends_in_nothing(cloud: HetznerApi, node: Node
     assert holds(cloud) == NONE
 
 
-def test_a_rate_limit_is_waited_for_as_the_answer_says(cloud: HetznerApi, node: Node) -> None:
+def test_a_rate_limit_is_waited_for_as_the_answer_says(cloud: HetznerApi, node: Machines) -> None:
     machine = node()
     with cloud.project.lock:
         cloud.app.rate.limit, cloud.app.rate.left, cloud.app.rate.a_second = 6, 0.0, 3.0  # full again after 2 s
@@ -105,7 +77,7 @@ def test_a_rate_limit_is_waited_for_as_the_answer_says(cloud: HetznerApi, node: 
     assert 0 < len(refused) <= 12  # each of six waits once, or twice when it is late
 
 
-def test_a_rate_limit_that_lasts_is_told_at_once(cloud: HetznerApi, node: Node) -> None:
+def test_a_rate_limit_that_lasts_is_told_at_once(cloud: HetznerApi, node: Machines) -> None:
     with cloud.project.lock:
         cloud.app.rate.limit, cloud.app.rate.left, cloud.app.rate.a_second = 3600, 0.0, 1.0
     began = time.monotonic()
@@ -115,7 +87,7 @@ def test_a_rate_limit_that_lasts_is_told_at_once(cloud: HetznerApi, node: Node) 
     assert holds(cloud) == NONE
 
 
-def test_a_busy_resource_is_asked_again(cloud: HetznerApi, node: Node) -> None:
+def test_a_busy_resource_is_asked_again(cloud: HetznerApi, node: Machines) -> None:
     locked = cloud.fault("answer", method="POST", path="/servers", status=423, code="locked", times=2)
     conflict = cloud.fault("answer", method="PUT", path="/primary_ips/*", status=409, code="conflict", times=2)
     up(node())
@@ -123,7 +95,7 @@ def test_a_busy_resource_is_asked_again(cloud: HetznerApi, node: Node) -> None:
     assert holds(cloud) == WHOLE
 
 
-def test_an_api_that_is_down_is_told_and_the_next_run_goes_on(cloud: HetznerApi, node: Node) -> None:
+def test_an_api_that_is_down_is_told_and_the_next_run_goes_on(cloud: HetznerApi, node: Machines) -> None:
     cloud.fault("answer", method="POST", path="/firewalls", status=503, code="unavailable", times=0)
     with pytest.raises(StepError, match="create firewall bids-1: the API refused: unavailable"):
         up(node())
@@ -132,7 +104,7 @@ def test_an_api_that_is_down_is_told_and_the_next_run_goes_on(cloud: HetznerApi,
     assert holds(cloud) == WHOLE
 
 
-def test_a_stuck_action_ends_the_wait_and_not_the_server(cloud: HetznerApi, node: Node) -> None:
+def test_a_stuck_action_ends_the_wait_and_not_the_server(cloud: HetznerApi, node: Machines) -> None:
     cloud.fault("stick", command="create_server")
     with pytest.raises(
         DeadlineError, match=r"waited 4 s for create server bids-1: create_server is at \d+ %"
@@ -147,7 +119,7 @@ def test_a_stuck_action_ends_the_wait_and_not_the_server(cloud: HetznerApi, node
     assert len(cloud.calls("POST", "/servers")) == 1
 
 
-def test_a_stuck_deletion_is_gone_on_with(cloud: HetznerApi, node: Node) -> None:
+def test_a_stuck_deletion_is_gone_on_with(cloud: HetznerApi, node: Machines) -> None:
     up(node())
     cloud.fault("stick", command="delete_server")
     with pytest.raises(DeadlineError, match="delete server bids-1"):
@@ -161,7 +133,7 @@ def test_a_stuck_deletion_is_gone_on_with(cloud: HetznerApi, node: Node) -> None
 
 
 @pytest.mark.parametrize("command", ["create_server", "start_server", "create_volume"])
-def test_a_failed_action_is_told_and_the_next_run_converges(cloud: HetznerApi, node: Node, command: str) -> None:
+def test_a_failed_action_is_told_and_the_next_run_converges(cloud: HetznerApi, node: Machines, command: str) -> None:
     fault = cloud.fault("fail", command=command, code="server_error", message="the host broke")
     with pytest.raises(StepError, match=r"server_error: the host broke|action_failed"):
         up(node(volume="50G"))
@@ -173,7 +145,7 @@ def test_a_failed_action_is_told_and_the_next_run_converges(cloud: HetznerApi, n
 
 @pytest.mark.parametrize("code", ["resource_unavailable", "placement_error"])
 @pytest.mark.parametrize("late", [False, True])
-def test_where_a_type_is_sold_out_the_next_is_taken(cloud: HetznerApi, node: Node, code: str, late: bool) -> None:
+def test_where_a_type_is_sold_out_the_next_is_taken(cloud: HetznerApi, node: Machines, code: str, late: bool) -> None:
     """``late``: the API takes the order, and its action fails."""
     if late:
         cloud.fault("fail", command="create_server", code=code, message="no room", times=3)
@@ -191,7 +163,7 @@ def test_where_a_type_is_sold_out_the_next_is_taken(cloud: HetznerApi, node: Nod
     assert holds(cloud) == WHOLE
 
 
-def test_where_nothing_can_be_had_all_that_was_tried_is_told(cloud: HetznerApi, node: Node) -> None:
+def test_where_nothing_can_be_had_all_that_was_tried_is_told(cloud: HetznerApi, node: Machines) -> None:
     cloud.fault("answer", method="POST", path="/servers", status=412, code="resource_unavailable", times=0)
     with pytest.raises(StepError) as caught:
         up(node())
@@ -201,7 +173,7 @@ def test_where_nothing_can_be_had_all_that_was_tried_is_told(cloud: HetznerApi, 
     assert len(cloud.calls("POST", "/servers")) == 4
 
 
-def test_stock_that_the_lists_know_of_is_not_asked_for(cloud: HetznerApi, node: Node) -> None:
+def test_stock_that_the_lists_know_of_is_not_asked_for(cloud: HetznerApi, node: Machines) -> None:
     with cloud.project.lock:
         cloud.catalogue.stock_out("ccx23")
     up(node())
@@ -209,7 +181,7 @@ def test_stock_that_the_lists_know_of_is_not_asked_for(cloud: HetznerApi, node: 
     assert server.type == "ccx33"
 
 
-def test_a_withdrawn_type_is_told_before_anything_is_made(cloud: HetznerApi, node: Node) -> None:
+def test_a_withdrawn_type_is_told_before_anything_is_made(cloud: HetznerApi, node: Machines) -> None:
     with pytest.raises(StepError, match=r"ccx22: there is no such server type \(any more\); ccx23 would do"):
         node(types=["ccx22"]).inspect(silent)
     with cloud.project.lock:
@@ -222,7 +194,7 @@ def test_a_withdrawn_type_is_told_before_anything_is_made(cloud: HetznerApi, nod
     assert server.type == "ccx33"
 
 
-def test_a_price_that_rose_between_plan_and_up_stops_up(cloud: HetznerApi, node: Node) -> None:
+def test_a_price_that_rose_between_plan_and_up_stops_up(cloud: HetznerApi, node: Machines) -> None:
     said = {"types": ["ccx23"], "max_price": 25}
     machine = node(**said)
     planned = machine.inspect(silent)
@@ -241,7 +213,7 @@ def test_a_price_that_rose_between_plan_and_up_stops_up(cloud: HetznerApi, node:
 
 
 @pytest.mark.parametrize("hours", [-3000, 3000])
-def test_a_clock_that_is_not_ours_changes_nothing(cloud: HetznerApi, node: Node, hours: int) -> None:
+def test_a_clock_that_is_not_ours_changes_nothing(cloud: HetznerApi, node: Machines, hours: int) -> None:
     with cloud.project.lock:
         cloud.project.skew = timedelta(hours=hours)
     up(node())
@@ -283,7 +255,7 @@ def test_two_operators_at_once_make_one_server(cloud: HetznerApi, tmp_path: Path
     ],
 )
 def test_a_token_that_will_not_do_is_told(
-    cloud: HetznerApi, node: Node, monkeypatch: pytest.MonkeyPatch, given: str, words: str
+    cloud: HetznerApi, node: Machines, monkeypatch: pytest.MonkeyPatch, given: str, words: str
 ) -> None:
     monkeypatch.setenv("HCLOUD_TOKEN", given)
     with pytest.raises(StepError, match=words) as caught:
@@ -297,7 +269,7 @@ def test_a_token_that_will_not_do_is_told(
 
 
 @pytest.mark.parametrize("kind", ["servers", "volumes", "primary_ips"])
-def test_a_full_quota_is_told(cloud: HetznerApi, node: Node, kind: str) -> None:
+def test_a_full_quota_is_told(cloud: HetznerApi, node: Machines, kind: str) -> None:
     limits = dict(cloud.project.limits)
     with cloud.project.lock:
         cloud.project.limits = {**limits, kind: 0}
