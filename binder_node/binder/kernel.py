@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,14 +14,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from binder_node.binder.client import AnswerError, Binder
 from binder_node.errors import DeadlineError, StepError
+from binder_node.words import plain
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
 PROTOCOL = "5.3"  # Jupyter's messaging
 RUN_SECONDS = 300.0
-# Terminal colours in tracebacks (ECMA-48, SGR).
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(slots=True)
@@ -56,7 +54,7 @@ class _Run:
             case "execute_result":
                 self.ran.output += f"{content.get('data', {}).get('text/plain', '')}\n"
             case "error":
-                self.ran.output += COLOUR.sub("", "\n".join(content.get("traceback", []))) + "\n"
+                self.ran.output += plain("\n".join(content.get("traceback", []))) + "\n"
             case "execute_reply":
                 self.replied, self.ran.ok = True, content.get("status") == "ok"
             case "status":

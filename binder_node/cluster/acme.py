@@ -14,6 +14,7 @@ from binder_node.errors import DeadlineError, StepError
 from binder_node.events import Event, Reporter, step
 from binder_node.node import Access
 from binder_node.spec.model import Spec
+from binder_node.words import plain
 
 STAGE = "release"
 # Two orders, each with a challenge that the authority looks at from several places; Let's Encrypt takes seconds.
@@ -57,7 +58,7 @@ def missing(found: Iterable[Served]) -> list[Served]:
 
 def complaints(log: str, most: int = 3) -> Sequence[str]:
     """The last lines of Traefik's log that are errors about certificates, for the operator's eyes. Pure."""
-    lines = [line.strip() for line in log.splitlines() if "acme" in line.lower() and " ERR " in line]
+    lines = [line.strip() for line in plain(log).splitlines() if "acme" in line.lower() and " ERR " in line]
     return [f"  | {line[:600]}" for line in lines[-most:]]
 
 

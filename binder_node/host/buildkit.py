@@ -8,7 +8,7 @@ from typing import Any
 
 from binder_node.artifacts.model import Artifact
 from binder_node.host.firewall import BRIDGE
-from binder_node.host.wanted import Component, File, Folder, Link, Unit, Upload, Wait, unit_file
+from binder_node.host.wanted import FOR_EVER, Component, File, Folder, Link, Unit, Upload, Wait, unit_file
 from binder_node.layout import (
     BIN,
     BUILD_GROUP,
@@ -170,7 +170,8 @@ def _unit(spec: Spec, binary: str) -> str:
             ("Description", "BuildKit (binder-node)"),
             ("After", "network.target binder-node-firewall.service" + (" k3s.service" if shared else "")),
             # Its containerd goes and comes with K3s: start anew with it.
-            *([("PartOf", "k3s.service"), ("StartLimitIntervalSec", "0")] if shared else []),
+            *([("PartOf", "k3s.service")] if shared else []),
+            FOR_EVER,
             ("RequiresMountsFor", f"{spec.machine.state}/{BUILDKIT_STATE}"),
         ],
         Service=[
@@ -204,6 +205,7 @@ def _guard_unit(spec: Spec) -> str:
         Unit=[
             ("Description", "Guard of what builds write (binder-node)"),
             ("RequiresMountsFor", f"{spec.machine.state}/{ENGINE_STATE}"),
+            FOR_EVER,
         ],
         Service=[
             ("ExecStart", f"/usr/bin/python3 {_guard(spec)} --parent {BUILD_GROUP} --limit {limit}"),

@@ -10,7 +10,7 @@ from binder_node.artifacts.model import Artifact
 from binder_node.host.disk import mount_unit
 from binder_node.host.state import MOUNTS
 from binder_node.host.text import yaml_text
-from binder_node.host.wanted import Component, File, Folder, Link, Unit, Upload, Wait, unit_file
+from binder_node.host.wanted import FOR_EVER, Component, File, Folder, Link, Unit, Upload, Wait, unit_file
 from binder_node.layout import (
     BIN,
     CONTAINERD_SOCKET,
@@ -189,6 +189,7 @@ def _unit(spec: Spec, binary: str) -> str:
             ("After", f"network-online.target binder-node-firewall.service binder-node-swapoff.service {mounts}"),
             ("Requires", mounts),
             *([("Wants", "buildkit.service")] if beside else []),
+            FOR_EVER,
         ],
         Service=[
             ("Type", "notify"),

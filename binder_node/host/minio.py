@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from binder_node.artifacts.model import Artifact
-from binder_node.host.wanted import Component, File, Link, Unit, Upload, Wait, unit_file
+from binder_node.host.wanted import FOR_EVER, Component, File, Link, Unit, Upload, Wait, unit_file
 from binder_node.layout import BIN, ETC, MINIO_PORT, MINIO_STATE
 from binder_node.secrets.model import Secrets
 from binder_node.spec.model import Spec
@@ -44,6 +44,7 @@ def _unit(binary: str, folder: str) -> str:
             ("Description", "MinIO (binder-node)"),
             ("After", f"network.target {_firewall()}"),
             ("RequiresMountsFor", folder),
+            FOR_EVER,
         ],
         Service=[
             ("Type", "notify"),

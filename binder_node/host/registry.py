@@ -14,7 +14,7 @@ from typing import Any
 
 from binder_node.artifacts.model import Artifact
 from binder_node.host.text import yaml_text
-from binder_node.host.wanted import Component, File, Link, Unit, Upload, User, Wait, unit_file
+from binder_node.host.wanted import FOR_EVER, Component, File, Link, Unit, Upload, User, Wait, unit_file
 from binder_node.layout import BIN, ETC, MINIO_PORT, PULL_PORT, PULL_USER, PUSH_PORT, PUSH_USER
 from binder_node.secrets.masked import Masked
 from binder_node.secrets.model import Secrets
@@ -126,6 +126,7 @@ def _unit(role: str, binary: str, config: str, own_minio: bool) -> str:
         Unit=[
             ("Description", f"Image registry, {role} (binder-node)"),
             ("After", "network.target binder-node-firewall.service" + (" minio.service" if own_minio else "")),
+            FOR_EVER,
         ],
         Service=[
             ("User", OWNER),

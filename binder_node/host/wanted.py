@@ -184,6 +184,11 @@ class Wanted:
         raise KeyError(name)
 
 
+# For what is started again for ever: systemd else refuses to start it after five failures in ten seconds, and the next
+# start may be the one that mends it, an upgrade's way back among them (StartLimitIntervalSec in systemd.unit(5)).
+FOR_EVER = ("StartLimitIntervalSec", "0")
+
+
 def unit_file(**sections: list[tuple[str, str]]) -> str:
     """A unit's text from its sections, in order: ``unit_file(Unit=[("Description", "...")])``."""
     parts = []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from textwrap import shorten
 from typing import NamedTuple
 
 from binder_node.artifacts.model import Artifact
@@ -15,6 +16,8 @@ from binder_node.artifacts.pins import Pin, Pins, PinsFile
 # Why a component keeps its version: what only waits goes on with the next `upgrade`; what failed begins with the
 # version that did, and is tried again when another one is pinned.
 WAITS = "it waits for "
+# Letters of it: a unit's log can be in it.
+WHY = 300
 TURN = f"{WAITS}its turn in `binder-node upgrade`"
 HEAD = "# {what}; written by `binder-node upgrade`, read by every command. Commit it."
 RECORD = "# What this node was made of: the pins of the last `up`, or of the last upgrade that smoke let pass.\n"
@@ -145,8 +148,12 @@ def held_in(entries: Mapping[str, Pin]) -> dict[str, str]:
 
 
 def failed(version: str, why: str) -> str:
-    """Why a component is held whose ``version`` was taken back."""
-    return f"{version} failed: {' '.join(why.split())}"
+    """Why a component is held whose ``version`` was taken back: a line, which every command shows.
+
+    >>> failed("v4", "registry.version:\\n it is v5")
+    'v4 failed: registry.version: it is v5'
+    """
+    return shorten(f"{version} failed: {why}", WHY, placeholder=" ...")
 
 
 def lasting(held: Mapping[str, str], entries: Mapping[str, Pin]) -> dict[str, str]:

@@ -75,3 +75,13 @@ def test_the_last_errors_about_certificates_are_shown() -> None:
         "two providerName=acme.acme",
     ]
     assert complaints("") == []
+
+
+def test_errors_are_found_in_colour_as_traefik_writes_them() -> None:
+    level, about = "\x1b[31mERR\x1b[0m", "\x1b[1mUnable to obtain ACME certificate for domains\x1b[0m"
+    why = '\x1b[36merror=\x1b[0m\x1b[31m\x1b[1m"no A record"\x1b[0m\x1b[0m \x1b[36mproviderName=\x1b[0macme.acme'
+    (line,) = complaints(f"\x1b[90m2026-11-21T12:00:01Z\x1b[0m {level} {about} {why}\n")
+    assert line == (
+        '  | 2026-11-21T12:00:01Z ERR Unable to obtain ACME certificate for domains error="no A record" '
+        "providerName=acme.acme"
+    )

@@ -46,6 +46,14 @@ def test_every_component_is_what_its_golden_says(variant: str) -> None:
     }
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_is_started_again_for_ever_may_be_started_at_any_moment(variant: str) -> None:
+    """systemd's limit of starts would refuse the one that mends it: an upgrade's way back, for example."""
+    units = [unit for component in sample_wanted(VARIANTS[variant]()).components for unit in component.units]
+    limited = [unit.name for unit in units if "\nStartLimitIntervalSec=0\n" not in (unit.content or "")]
+    assert [unit.name for unit in units if "\nRestart=" in (unit.content or "") and unit.name in limited] == []
+
+
 def test_rendering_twice_gives_the_same_bytes() -> None:
     assert sample_wanted() == sample_wanted()
 

@@ -113,6 +113,13 @@ def test_what_failed_stays_held_until_another_version_is_pinned(tmp_path: Path) 
     assert names(unheld(newer(registry="v3.1.4"), now, [])) == ["registry"]
 
 
+def test_a_log_in_the_reason_is_cut_to_a_line_and_the_version_stays() -> None:
+    why = failed("v1.35.9+k3s1", "bids: start k3s.service: Job failed\n" + "this is no K3s\n" * 100)
+    assert why.startswith("v1.35.9+k3s1 failed: bids: start k3s.service: Job failed this is no K3s this ")
+    assert why.endswith(" ...")
+    assert len(why) <= 300
+
+
 def test_a_held_chart_keeps_its_build_image(tmp_path: Path) -> None:
     held = tmp_path / "bids.held.toml"
     held.write_text(kept(RECORD, {"chart": failed(RECORD.entries["binderhub-chart"].version, "no hub")}))
