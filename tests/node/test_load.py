@@ -36,29 +36,25 @@ def load(home: Home, *words: str, code: int = 0) -> dict[str, Any]:
 
 def test_users_launch_work_and_leave_and_the_node_is_watched(home: Home, repository: str) -> None:
     report, others = home.folder / "load", running(home)
-    words = ["--repo", repository, "--rate", "30/m", "--for", "16s", "--users", "5", "--stay", "3s", "--pause", "1s"]
+    words = ["--repo", repository, "--rate", "1/s", "--for", "20s", "--users", "3", "--stay", "2s", "--pause", "1s"]
     found = load(home, *words, "--at-once", "6", "--report", str(report))
-    assert (found["sent"], found["outcomes"]) == (5, {"done": 5})
-    assert found["cached"]["count"] == 5
+    assert (found["sent"], found["outcomes"]) == (3, {"done": 3})
+    assert found["cached"]["count"] == 3
     result = read(Path(f"{report}.json"))
     assert {visit.member for visit in result.visits} == {f"{home.name}.test"}
     assert all(visit.cells >= 1 and visit.answered for visit in result.visits)
     _watched(result)
     assert "<h1>Load on" in Path(f"{report}.html").read_text()
-    _all_stopped(home, others)
-
-
-def running(home: Home) -> set[str]:
-    """Users' servers."""
-    return set(home.ssh(RUNNING).split())
-
-
-def _all_stopped(home: Home, others: set[str]) -> None:
-    """Those who left have no server any more: it ends by itself, and the hub notices within 30 s."""
+    # Those who left have no server any more: it ends by itself.
     until = time.monotonic() + STOPPED_SECONDS
     while left := running(home) - others:
         assert time.monotonic() < until, left
         time.sleep(1)
+
+
+def running(home: Home) -> set[str]:
+    """Pods of users' servers that run."""
+    return set(home.ssh(RUNNING).split())
 
 
 def _watched(result: Result) -> None:
@@ -70,6 +66,7 @@ def _watched(result: Result) -> None:
     assert max(one.cpu for one in machine.samples) > 0.1
 
 
+@pytest.mark.soak  # tests/integration has the refusals of a BinderHub that is played
 def test_a_full_node_refuses_with_a_clear_word_and_that_is_no_failure(home: Home, repository: str) -> None:
     text = home.inventory.read_text()
     home.inventory.write_text(f"{text}binderhub: {{quota: 2}}\n")

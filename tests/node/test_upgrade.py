@@ -1,28 +1,20 @@
-"""Versions of a running node: another one proven, one that fails gone back by itself, what every component reports."""
+"""What every component of a running node reports, and that nothing moves where nothing is to; the rest is a soak."""
 
 from __future__ import annotations
 
 import json
-import shlex
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from binder_node.artifacts.cache import Cache
-from binder_node.artifacts.pins import Pins, load_pins
-from binder_node.artifacts.store import Sources, Store, here
-from binder_node.events import silent
-from binder_node.upgrades.components import written
-from binder_node.upgrades.releases import turned
-from tests.node.harness import PINS, Home, Ran
+from binder_node.artifacts.pins import load_pins
+from binder_node.upgrades.components import NAMES, component
+from binder_node.upgrades.reported import is_of
+from tests.node.harness import PINS, Home
 
 pytestmark = pytest.mark.node
-
-# Distribution's release before the pinned one.
-OTHER = "v3.1.1"
 
 
 def pinned(home: Home) -> Path:
@@ -35,8 +27,9 @@ def held(home: Home) -> dict[str, Any]:
     return tomllib.loads(file.read_text()) if file.exists() else {}
 
 
-def made_of(home: Home) -> dict[str, Any]:
-    return tomllib.loads(home.ssh("cat /etc/binder-node/pins.toml"))
+def made_of(home: Home) -> str:
+    """What the node says that it is made of: a pins file."""
+    return home.ssh("cat /etc/binder-node/pins.toml")
 
 
 def shown(home: Home) -> dict[str, dict[str, str]]:
@@ -44,56 +37,13 @@ def shown(home: Home) -> dict[str, dict[str, str]]:
     return {row["component"]: row for row in rows}
 
 
-def upgrade(home: Home, *args: str) -> Ran:
-    return home.run("upgrade", "registry", "-o", "json", "--settle", "20", *args)
-
-
-@pytest.fixture
-def other(home: Home) -> Iterator[None]:
-    """The other registry pinned for the node, and built; afterwards the node has its own again."""
-    pins = load_pins(Path(PINS) if PINS else None)
-    pin = turned(pins.entries["registry"], OTHER)
-    store = Store(Cache(), Pins({"registry": pin}, {}, pins.lock), Sources(("module",)), here()[1])
-    store.ensure(["registry"], silent)
-    pinned(home).write_text(written({"registry": pin}, {}, "# another registry"))
-    try:
-        yield
-    finally:
-        pinned(home).unlink(missing_ok=True)
-        home.inventory.with_suffix(".held.toml").unlink(missing_ok=True)
-        home.up().ok()
-
-
-@pytest.mark.usefixtures("other")
-def test_a_registry_moves_and_one_that_fails_its_checks_goes_back_by_itself(home: Home, tmp_path: Path) -> None:
-    before = shown(home)
-    assert {name: row["why"] for name, row in before.items() if name != "registry"} == dict.fromkeys(
-        ("minio", "buildkit", "k3s", "chart"), ""
-    )
-    assert before["registry"]["why"] == "to be upgraded"
-
-    moved = upgrade(home).ok().last["data"]
-    assert [(item["component"], item["new"]) for item in moved["done"]] == [("registry", OTHER)]
-    assert made_of(home)["registry"]["version"] == shown(home)["registry"]["runs"] == OTHER
-
-    # One that says the pinned version and lets nobody pull: the other instance's passwords.
-    bad = tmp_path / "registry"
-    right = home.ssh("readlink /usr/local/bin/registry").strip()
-    env = "REGISTRY_AUTH_HTPASSWD_PATH=/etc/binder-node/registry-push.htpasswd"
-    bad.write_text(f'#!/bin/sh\n[ $1 = serve ] && export {env}\nexec {shlex.quote(right)} "$@"\n')
-    pinned(home).write_text(f'[registry]\nversion = "{OTHER}"\nfile = {{ path = "{bad}" }}\n')
-    failed = upgrade(home)
-    assert failed.code == 1
-    outcome = failed.last["data"]
-    assert outcome["failed"]["why"].startswith("registry.pull-rights: ")
-    assert held(home)["registry"]["held"].startswith(f"{OTHER} failed: registry.pull-rights: ")
-    assert home.ssh("readlink /usr/local/bin/registry").strip() == right
-    # Everybody keeps to it now: nothing to do for `up`, and the checks pass.
-    assert home.up().ok().last["data"]["changes"] == 0
-    home.run("smoke", "--only", "registry").ok()
-    assert upgrade(home).ok().last["data"]["left"]["registry"].startswith(f"{OTHER} failed: ")
-
-    pinned(home).unlink()
-    own = upgrade(home).ok().last["data"]["done"]
-    assert [(item["old"], item["new"]) for item in own] == [(OTHER, before["registry"]["runs"])]
+def test_every_component_reports_the_version_that_is_pinned_and_nothing_is_to_be_upgraded(home: Home) -> None:
+    found, pins = shown(home), load_pins(Path(PINS) if PINS else None)
+    first = {name: pins.entries[component(name).pins[0]] for name in NAMES}
+    assert {name: (row["pinned"], row["why"]) for name, row in found.items()} == {
+        name: (pin.version, "") for name, pin in first.items()
+    }
+    assert [name for name, pin in first.items() if not is_of(found[name]["runs"], pin)] == []
+    outcome = home.run("upgrade", "-o", "json").ok().last["data"]
+    assert (outcome["done"], outcome["failed"], outcome["left"]) == ([], None, {})
     assert held(home) == {}
