@@ -70,6 +70,11 @@ def wanted(restore: Restore | None, seen: Seen) -> bool:
     return restore is not None and seen.restored.get("state") != "done"
 
 
+def unsettled(seen: Seen) -> bool:
+    """Whether all was put back, and the cluster may still have pods of the machine before: any ``up`` ends that."""
+    return seen.restored.get("state") == "placed"
+
+
 def question(spec: Spec, restore: Restore) -> dict[str, Any]:
     """What on_node/restore.py is told."""
     return {

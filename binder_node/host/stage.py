@@ -29,6 +29,7 @@ from binder_node.secrets.masked import MASK
 LOOK_SECONDS = 60
 LOG_LINES = 20
 RESTORE_AGAIN = "binder-node up --restore"
+FORGET = "forget the pods of the machine before"
 
 
 @dataclass
@@ -89,6 +90,8 @@ class HostStage:
         first = []
         if self.back is not None and restore.wanted(self.back, seen):
             first = [Change(self.name, "run", f"put back backup {self.back.describe()}")]
+        elif restore.unsettled(seen):
+            first = [Change(self.name, "run", FORGET)]
         return [*first, *self._todo(seen).changes]
 
     def apply(self, seen: Seen, report: Reporter) -> None:
@@ -108,12 +111,11 @@ class HostStage:
             failed = running.run(operations(self.wanted, doing, asked), report)
             if failed is not None:
                 raise self._why(access, failed)
-        if back is not None:
-            what = "forget the pods of the machine before"
-            with step(report, self.name, what):
+        if back is not None or restore.unsettled(seen):
+            with step(report, self.name, FORGET):
                 done = remote.run(access, as_root(access, restore.SETTLE), timeout=restore.SECONDS, check=False)
                 if done.code != 0:
-                    raise StepError(access.name, what, done.stderr, "run the same command again")
+                    raise StepError(access.name, FORGET, done.stderr, "run the same command again")
 
     def _hand_over(self, access: Access, back: Restore, report: Reporter) -> None:
         """The backup to the machine's memory."""

@@ -146,6 +146,7 @@ def test_own_keys_are_on_own_servers() -> None:
         ((HUB, STATE_DB), "done", BACK, "", False),
         ((HUB, STATE_DB), "done", None, "", False),
         ((HUB,), "placing", None, f"backup {NAME} was put back half-way", False),
+        ((HUB, STATE_DB), "placed", None, "", False),
     ],
 )
 def test_which_machine_gets_one(
@@ -155,6 +156,29 @@ def test_which_machine_gets_one(
     seen = Seen(exists=True, paths=paths, restored={"name": NAME, "state": marked} if marked else {})
     assert restore.hindrance(sample_spec(), seen, back) == why
     assert restore.wanted(back, seen) is wanted
+
+
+@pytest.mark.parametrize(
+    ("marked", "back", "first"),
+    [
+        ("", BACK, f"put back backup {BACK.describe()}"),
+        ("placed", BACK, f"put back backup {BACK.describe()}"),
+        ("placed", None, "forget the pods of the machine before"),
+        ("done", None, None),
+        ("done", BACK, None),
+    ],
+)
+def test_any_up_ends_what_was_cut_off_after_it_was_put_back(
+    marked: str, back: Restore | None, first: str | None
+) -> None:
+    from binder_node.host.stage import HostStage
+    from tests.unit.host_samples import ADDRESS, ENGINE, MANIFESTS, sample_artifacts, sample_secrets
+
+    node = Node(sample_spec(), sample_secrets(), sample_artifacts(), {}, Path("/nowhere"))
+    stage = HostStage(node, None, ADDRESS, MANIFESTS, ENGINE, back)
+    seen = Seen(exists=True, restored={"name": NAME, "state": marked} if marked else {})
+    runs = [change.what for change in stage.changes(seen) if change.action == "run"]
+    assert runs == ([first] if first else [])
 
 
 def test_it_is_put_back_after_the_files_and_before_the_units() -> None:
