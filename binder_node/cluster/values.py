@@ -2,8 +2,9 @@
 
     chart's own < base < size < security < federation < node < the operator's files
 
-``base``, ``security`` and ``federation`` begin as files in ``values/``; ``size``, ``node`` and the networks of
-``security`` are computed from the Spec. Secrets stay :class:`~binder_node.secrets.masked.Masked` until written.
+``base``, ``security`` and ``federation`` begin as files in ``values/``; ``size``, ``node``, the networks of
+``security`` and the command of ``base`` are computed. Secrets stay :class:`~binder_node.secrets.masked.Masked` until
+written.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from binder_node.cluster.engine.executor import executor_source
 from binder_node.cluster.ingress import ingress_annotations
 from binder_node.cluster.line import line_source
 from binder_node.cluster.manifests import outward
+from binder_node.cluster.start import start_command
 from binder_node.errors import InputError, Problem
 from binder_node.node import Node
 from binder_node.secrets.masked import MASK, Masked
@@ -64,6 +66,7 @@ def layers(node: Node, address: str, files: Mapping[str, Values]) -> list[Layer]
     spec = node.spec
     found = [
         Layer("base", files["base"]),
+        Layer("base", {"jupyterhub": {"singleuser": {"cmd": start_command()}}}),
         Layer("size", size(spec)),
         Layer("security", files["security"]),
         Layer("security", networks(spec, address)),

@@ -1,0 +1,1 @@
+"""What runs in users' images: standard library only."""
