@@ -9,11 +9,11 @@ import sys
 if sys.path[:1] == [""]:  # of `python3 -c`: the repository's files are no modules of the server's
     del sys.path[0]
 
-import importlib.util  # noqa: E402
-import os  # noqa: E402
-import runpy  # noqa: E402
-import shutil  # noqa: E402
-import types  # noqa: E402
+import importlib.util
+import os
+import runpy
+import shutil
+import types
 
 # jsonschema's check of addresses in any language. Its import builds 35 parsers, most of what a server computes before
 # it answers; no schema of Jupyter's has such an address (jupyter-server #1559, python-jsonschema #1428 and #1521).
