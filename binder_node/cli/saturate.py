@@ -104,7 +104,7 @@ def _show_steps(found: Found, goal: Goal) -> None:
         last = max(found.tried, key=lambda one: len(one.step.ready))
         each = max(1, len(last.step.ready))
         used = "  ".join(f"{name} {seconds / each:.2f}" for name, seconds in last.spent.parts.items())
-        say(f"core-seconds a launch at {last.step.rate:.2f}/s: {used}")
+        say(f"core-seconds a launch at {last.step.rate:.2f}/s: {used}; this program itself {last.own / each:.2f}")
     beyond = "" if math.isinf(found.bounds.bad) else f", {found.bounds.bad:.2f} is too much"
     say(f"{found.bounds.good:.2f} launches a second are good{beyond}")
 
@@ -117,7 +117,13 @@ def _plain(found: Found) -> dict[str, Any]:
         "good": found.bounds.good,
         "bad": None if math.isinf(found.bounds.bad) else found.bounds.bad,
         "steps": [
-            {**asdict(one.step), "p95": one.step.p95, "spent": asdict(one.spent), "wanted": one.wanted}
+            {
+                **asdict(one.step),
+                "p95": one.step.p95,
+                "spent": asdict(one.spent),
+                "wanted": one.wanted,
+                "own": one.own,
+            }
             for one in found.tried
         ],
     }

@@ -43,12 +43,14 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One step: what was wanted of it, what the node did, and what went into it."""
+    """One step: what was wanted of it, what the node did, and what went into it. ``own``: core-seconds of this process
+    meanwhile, which are the node's, too, where it is a machine on this computer."""
 
     wanted: float
     step: Step
     spent: parts.Spent
     result: Result
+    own: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,10 @@ def _step(node: Own, popularity: Mapping[str, float], rate: float, pace: Pace) -
     habits = Habits(stay=pace.stay, longest=pace.stay * 3)
     arrivals = poisson(popularity, habits, rate=rate, seconds=pace.seconds, seed=pace.seed)
     asked = Asked(Limits(at_once=pace.at_once), settings={"rate": rate, "for": pace.seconds, "stay": pace.stay})
-    before = look(node)
+    before, own = look(node), time.process_time()
     result = play(node_target(node), [node], arrivals, asked)
-    return Tried(rate, measured.step(result), parts.spent(before, look(node)), result)
+    own = time.process_time() - own
+    return Tried(rate, measured.step(result), parts.spent(before, look(node)), result, round(own, 2))
 
 
 def look(node: Own) -> parts.Looked:

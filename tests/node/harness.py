@@ -150,7 +150,7 @@ provider:
   network: {network}.0/24
   address: {network}.20
 {provider}
-machine: {{cpus: 2, memory: 12G, disk: {disk}}}
+machine: {{cpus: 2, memory: {memory}, disk: {disk}}}
 names: {{binder: {name}.test}}
 tls: {{mode: none}}
 storage: {storage}
@@ -174,6 +174,7 @@ def make_home(
     network: str,
     *,
     disk: str = "40G",
+    memory: str = "12G",
     provider: str = "",
     storage: str = "{kind: node}",
     more: str = "",
@@ -181,6 +182,8 @@ def make_home(
     """A home with an inventory in ``network`` (its first three bytes, like ``198.18.9``)."""
     home = Home(folder, name, network)
     home.inventory.parent.mkdir(parents=True)
-    text = INVENTORY.format(name=name, network=network, disk=disk, provider=provider, storage=storage, more=more)
+    text = INVENTORY.format(
+        name=name, network=network, disk=disk, memory=memory, provider=provider, storage=storage, more=more
+    )
     home.inventory.write_text(text)
     return home
