@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from importlib.resources import files
 
 
@@ -11,6 +12,20 @@ def start_command() -> list[str]:
     Raises:
         AssertionError: the program has something that Kubernetes would take for a variable.
     """
-    program = (files("binder_node.cluster.on_server") / "start.py").read_text(encoding="utf-8")
+    program = bare((files("binder_node.cluster.on_server") / "start.py").read_text(encoding="utf-8"))
     assert "$(" not in program
     return ["python3", "-c", program]
+
+
+def bare(source: str) -> str:
+    """The program without comments, docstrings and types: it is in every pod, which is sent and stored many times."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+            words = node.args
+            for word in (*words.args, *filter(None, (words.vararg, words.kwarg))):
+                word.annotation = None
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return ast.unparse(tree)
