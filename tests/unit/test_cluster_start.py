@@ -60,6 +60,7 @@ class Image:
 
     def slow(self) -> None:
         self.package("rfc3987_syntax", __init__=SLOW, helpers=HELPERS)
+        self.package("lark", __init__="")
 
     def program(self, name: str, more: str = "", first: str | None = None) -> Path:
         path = self.bin / name
@@ -131,6 +132,18 @@ def test_what_was_put_off_is_there_when_it_is_used(image: Image, use: str) -> No
     kept = printed if "a:b" in straight or "helpers" not in use else [line for line in printed if "built" not in line]
     assert said[-len(kept) :] == kept
     assert said.count("built the parsers") == kept.count("built the parsers") <= 1
+
+
+def test_what_would_fail_still_fails(image: Image) -> None:
+    text = "for _ in '12':\n    try:\n        {}\n    except ImportError as error:\n        print(error)\n"
+    image.package("rfc3987_syntax", __init__="import lark\nraise ImportError('built for another Python')\n")
+    image.program("jupyter-notebook", text.format("import rfc3987_syntax"))
+    assert image.begin()[1][-2:] == ["No module named 'lark'"] * 2
+    # Where it is there, its failure is that of the first use.
+    image.package("lark", __init__="")
+    used = "from rfc3987_syntax import is_valid_syntax as valid; print('imported'); valid('iri')"
+    image.program("jupyter-notebook", text.format(used))
+    assert image.begin()[1][-4:] == ["imported", "built for another Python"] * 2
 
 
 def test_what_is_not_installed_is_still_not_there(image: Image) -> None:

@@ -17,7 +17,7 @@ import types
 
 # jsonschema's check of addresses in any language. Its import builds 35 parsers, most of what a server computes before
 # it answers; no schema of Jupyter's has such an address (jupyter-server #1559, python-jsonschema #1428 and #1521).
-SLOW, USED = "rfc3987_syntax", "is_valid_syntax"
+SLOW, USED, NEEDED = "rfc3987_syntax", "is_valid_syntax", "lark"
 
 
 class Late(types.ModuleType):
@@ -32,13 +32,20 @@ def load(module: types.ModuleType) -> None:
     """Execute a module that was put off, once."""
     if type(module) is Late:
         module.__class__ = types.ModuleType
-        module.__spec__.loader.exec_module(module)  # type: ignore[union-attr]
+        try:
+            module.__spec__.loader.exec_module(module)  # type: ignore[union-attr]
+        except BaseException:
+            module.__class__ = Late  # type: ignore[assignment]
+            raise
 
 
-def put_off(name: str, function: str) -> None:
-    """Have ``import name`` cost nothing until its ``function`` is called, or anything else of it is asked for."""
+def put_off(name: str, function: str, needed: str) -> None:
+    """Have ``import name`` cost nothing until its ``function`` is called, or anything else of it is asked for.
+
+    Only where the module that it needs is there, too: else its import has to fail, as it would.
+    """
     spec = importlib.util.find_spec(name)
-    if spec is None or name in sys.modules:
+    if spec is None or name in sys.modules or importlib.util.find_spec(needed) is None:
         return
     module = importlib.util.module_from_spec(spec)
     module.__class__ = Late  # type: ignore[assignment]
@@ -80,7 +87,7 @@ def runs_here(script: str) -> bool:
 def main(options: "list[str]") -> None:
     """Begin the server in this process; by ``exec``, as upstream, where its program is not this interpreter's."""
     try:
-        put_off(SLOW, USED)
+        put_off(SLOW, USED, NEEDED)
     except Exception as error:  # noqa: BLE001 - then it takes as long as it does
         print("Nothing is put off:", error, file=sys.stderr)
     program = "jupyter-lab" if has_lab() else "jupyter-notebook"
