@@ -81,7 +81,9 @@ def saturated(home: Home, folder: Path) -> dict[str, Any]:
 
 def sessions(found: dict[str, Any]) -> float:
     """The least core-seconds of a user's server, over the steps."""
-    return min(step["spent"]["parts"]["sessions"] / len(step["ready"]) for step in found["steps"] if step["ready"])
+    return min(
+        float(step["spent"]["parts"]["sessions"]) / len(step["ready"]) for step in found["steps"] if step["ready"]
+    )
 
 
 # --- more than it takes ---------------------------------------------------------------------------------------------
@@ -119,8 +121,8 @@ def test_three_times_too_many_users_of_a_node_that_is_full_of_them(small: Home, 
     cells = tmp_path / "cells.py"
     cells.write_text(f"held = globals().get('held') or bytearray(b'x') * {ballast}\nprint(len(held))\n")
 
-    seconds = int(FILL_SECONDS + STORM_SECONDS + 2 * RECOVERY_SECONDS)
-    words = ["--rate", "0.6/s", "--users", str(HELD), "--for", f"{seconds}s", "--stay", "1h", "--pause", "20s"]
+    length = int(FILL_SECONDS + STORM_SECONDS + 2 * RECOVERY_SECONDS)
+    words = ["--rate", "0.6/s", "--users", str(HELD), "--for", f"{length}s", "--stay", "1h", "--pause", "20s"]
     holding = load(small, tmp_path / "held", *words, "--cells", str(cells))
     try:
         held = filled(memory, small)

@@ -35,7 +35,7 @@ def load(module: types.ModuleType) -> None:
         try:
             module.__spec__.loader.exec_module(module)  # type: ignore[union-attr]
         except BaseException:
-            module.__class__ = Late  # type: ignore[assignment]
+            module.__class__ = Late
             raise
 
 
@@ -48,7 +48,7 @@ def put_off(name: str, function: str, needed: str) -> None:
     if spec is None or name in sys.modules or importlib.util.find_spec(needed) is None:
         return
     module = importlib.util.module_from_spec(spec)
-    module.__class__ = Late  # type: ignore[assignment]
+    module.__class__ = Late
 
     def first(*words: object, **more: object) -> object:
         load(module)
