@@ -40,13 +40,13 @@ class Patience:
 class Web:
     """An HTTP client, shared by threads, that never follows a redirect away from https.
 
-    ``halt``, once set, ends what is under way at its next bytes.
+    ``halt``, once set, ends what is under way at its next bytes. ``reach`` is what to do where nobody answers.
     """
 
-    def __init__(self, patience: Patience, halt: threading.Event | None = None) -> None:
+    def __init__(self, patience: Patience, halt: threading.Event | None = None, reach: str = _REACH) -> None:
         import httpx
 
-        self.patience = patience
+        self.patience, self.reach = patience, reach
         self.halt = halt or threading.Event()
         self._client = httpx.Client(
             follow_redirects=True,
@@ -112,14 +112,14 @@ class Web:
             case httpx.HTTPStatusError():
                 return StepError("here", doing, str(error), "the server has troubles: try again later")
             case httpx.ReadTimeout():
-                return DeadlineError("here", f"bytes from {url}", self.patience.silence, "it fell silent", _REACH)
+                return DeadlineError("here", f"bytes from {url}", self.patience.silence, "it fell silent", self.reach)
             case httpx.TimeoutException():
-                return DeadlineError("here", f"a connection to {url}", self.patience.connect, "no answer", _REACH)
+                return DeadlineError("here", f"a connection to {url}", self.patience.connect, "no answer", self.reach)
             case httpx.ConnectError() if (cause := _certificate(error)) is not None:
                 remedy = "check the clock; SSL_CERT_FILE names a CA of your own"
                 return StepError("here", doing, f"{url}: {cause}", remedy)
             case httpx.ConnectError():
-                return StepError("here", doing, f"{url} cannot be reached: {error}", _REACH)
+                return StepError("here", doing, f"{url} cannot be reached: {error}", self.reach)
         return StepError("here", doing, f"{url} broke off: {error}", "run it again: it goes on from there")
 
 

@@ -64,7 +64,8 @@ class FilePin(Model):
 class Pin(Model):
     """One artifact: where it may come from, and who needs it. ``release`` is by platform (Linux has no prefix).
 
-    ``held``: why a node keeps this version though another is pinned; written by `upgrade` alone.
+    ``feed``: where newer versions are told when that is not where the files lie. ``held``: why a node keeps this
+    version though another is pinned; written by `upgrade` alone.
     """
 
     version: str
@@ -74,6 +75,7 @@ class Pin(Model):
     release: Mapping[Platform, ReleasePin] = Field(default_factory=dict)
     module: ModulePin | None = None
     file: FilePin | None = None
+    feed: Annotated[str, StringConstraints(pattern=r"^(github:[\w.-]+/[\w.-]+)?$")] = ""
     held: str = ""
 
     @model_validator(mode="after")

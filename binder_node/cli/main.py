@@ -97,6 +97,7 @@ for (panel, module), lines in COMMANDS.items():
         app.command(name, cls=lazy(module), help=line, rich_help_panel=panel)(nothing)
 for name, about in (
     ("artifacts", "The pinned files a node is made of."),
+    ("pins", "Newer versions of what is pinned, offered as a change of the pins file."),
     ("secrets", "A node's secrets, by their names: no value is ever shown."),
     ("federation", "Membership: health as the redirector sees it, weights, joining and leaving."),
 ):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from binder_node import chartindex
 from binder_node.errors import BinderNodeError, LockedError, StepError
 from binder_node.events import Event, Kind, Reporter
 
@@ -223,29 +224,12 @@ def same_commit(one: str, other: str) -> bool:
 
 
 def chart_of(index: str, repository: str, version: str) -> Chart | None:
-    """The chart of BinderHub's ``version`` in a Helm repository's ``index.yaml``; None where it has none.
-
-    The index of JupyterHub's has thousands of charts: only those that may be it are read as YAML.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+    """The chart of BinderHub's ``version`` in a Helm repository's ``index.yaml``; None where it has none."""
     needle = commit_of(version)[:7] or version
-    for entry in f"\n{index}".split("\n  - "):
-        if needle not in entry:
-            continue
-        # What follows the entry is the next chart's key, less deep.
-        rows = [f"    {entry.splitlines()[0]}", *(row for row in entry.splitlines()[1:] if row.startswith("    "))]
-        try:
-            found = YAML(typ="safe", pure=True).load("\n".join(rows))
-        except YAMLError:
-            continue
-        if not isinstance(found, dict) or found.get("name") != "binderhub" or not found.get("urls"):
-            continue
-        if same_commit(str(found.get("version", "")), version):
-            url = str(found["urls"][0])
-            whole = url if "://" in url else f"{repository.rstrip('/')}/{url}"
-            return Chart(str(found["version"]), whole, str(found.get("digest", "")))
+    for found in chartindex.charts(index, "binderhub", lambda entry: needle in entry):
+        if same_commit(str(found["version"]), version):
+            url = chartindex.address(found, repository)
+            return Chart(str(found["version"]), url, str(found.get("digest", "")))
     return None
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from binder_node.artifacts.pins import ModulePin, Pin, ReleasePin
+from binder_node.upgrades import numbers
 
 
 class Number(NamedTuple):
@@ -55,16 +56,25 @@ def newest_patch(channels: str, version: str) -> str:
     own = number(version)
     if own is None:
         raise ValueError(f"{version} is no release's number")
-    found = json.loads(channels)
-    rows = found.get("data") if isinstance(found, dict) else None
-    if not isinstance(rows, list):
-        raise ValueError("it has no list of channels")
     name = f"v{own.major}.{own.minor}"
-    latest = next((str(row.get("latest", "")) for row in rows if isinstance(row, dict) and row.get("id") == name), "")
+    latest = latest_by_channel(channels).get(name, "")
     newest = number(latest)
     if newest is None or newest[:2] != own[:2]:
         raise ValueError(f"it has no release in a channel {name}")
     return latest if newest > own else ""
+
+
+def latest_by_channel(channels: str) -> dict[str, str]:
+    """The newest release of each channel in K3s's list of them, by its id: ``stable``, ``v1.35``.
+
+    Raises:
+        ValueError: the answer has another form.
+    """
+    found = json.loads(channels)
+    rows = found.get("data") if isinstance(found, dict) else None
+    if not isinstance(rows, list):
+        raise ValueError("it has no list of channels")
+    return {str(row.get("id")): str(row.get("latest", "")) for row in rows if isinstance(row, dict)}
 
 
 def turned(pin: Pin, version: str) -> Pin:
@@ -90,7 +100,10 @@ def turned(pin: Pin, version: str) -> Pin:
 
 def _module(module: ModulePin, old: str, new: str) -> ModulePin:
     if module.version != old:
-        raise ValueError(f"its module has a version of its own ({module.version}): pin it in NODE.pins.toml")
+        own, wanted = numbers.read(module.version), numbers.read(new)
+        if own is None or wanted is None or own.family != wanted.family or own > wanted:
+            raise ValueError(f"its module has a version of its own ({module.version}): pin it in NODE.pins.toml")
+        old = module.version  # a release's too, and not newer than the one that is wanted
     flags = tuple(_renamed(flag, old, new) if old in flag else flag for flag in module.ldflags)
     return module.model_copy(update={"version": new, "ldflags": flags})
 
