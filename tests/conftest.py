@@ -25,6 +25,8 @@ BESIDE = (
     "integration/test_load_watch.py",
     "integration/test_names_cloudflare.py",
     "integration/test_names_hetzner.py",
+    "integration/test_pins_command.py",
+    "integration/test_pins_recipe.py",
     "integration/test_providers_openstack.py",
     "integration/test_providers_openstack_faults.py",
     "integration/test_testbed_hetzner.py",

@@ -18,8 +18,6 @@ from binder_node.secrets.masked import Masked
 if TYPE_CHECKING:
     import httpx
 
-GITHUB = "https://api.github.com"
-QUAY = "https://quay.io"
 # Versions of GitHub's API are kept for two years and more; https://docs.github.com/rest/about-the-rest-api/api-versions
 GITHUB_HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 # GitHub's most a page; with 60 requests an hour for who has no token, few pages count.
@@ -52,7 +50,7 @@ class Feeds:
     """
 
     def __init__(
-        self, web: Web, github: str = GITHUB, token: Masked | None = None, clock: Callable[[], float] = time.time
+        self, web: Web, github: str, token: Masked | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self.web, self.github, self.token, self.clock = web, github.rstrip("/"), token, clock
         self._limited: dict[str, LimitedError] = {}

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from binder_node.cli.federation_check import PRIME
 from binder_node.cli.options import Output, OutputOption, PinsOption
+from binder_node.cli.upgrade import CHANNELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,10 +20,7 @@ if TYPE_CHECKING:
     from binder_node.upgrades.numbers import Step
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
-# Every path but /build is answered by the prime there.
-PRIME = "https://mybinder.org"
-# Where K3s says which release is the newest of each minor one (https://docs.k3s.io/upgrades/manual).
-CHANNELS = "https://update.k3s.io/v1-release/channels"
+GITHUB, QUAY = "https://api.github.com", "https://quay.io"
 
 
 class Within(StrEnum):
@@ -43,6 +42,7 @@ WithinOption = Annotated[
     Within | None,
     typer.Option(
         "--within",
+        metavar="patch|minor",
         help="Only patch releases, or minor ones as well. Default: minor; K3s patch. Never a major one.",
         show_default=False,
     ),
@@ -77,9 +77,9 @@ def outdated(
     components: ComponentsArgument = None,
     within: WithinOption = None,
     prime: PrimeOption = PRIME,
-    github: GitHubOption = "https://api.github.com",
+    github: GitHubOption = GITHUB,
     channels: ChannelsOption = CHANNELS,
-    quay: QuayOption = "https://quay.io",
+    quay: QuayOption = QUAY,
     output: OutputOption = Output.text,
     pins: PinsOption = None,
 ) -> None:
@@ -110,9 +110,9 @@ def update(
     within: WithinOption = None,
     markdown: MarkdownOption = None,
     prime: PrimeOption = PRIME,
-    github: GitHubOption = "https://api.github.com",
+    github: GitHubOption = GITHUB,
     channels: ChannelsOption = CHANNELS,
-    quay: QuayOption = "https://quay.io",
+    quay: QuayOption = QUAY,
     output: OutputOption = Output.text,
     pins: PinsOption = None,
 ) -> None:

@@ -40,6 +40,10 @@ DOCUMENTS = {
     "failed ones in `because`) or `skipped`",
     "upgrade": 'with `--show`: `{"node", "components": [{"component", "runs", "made_of", "pinned", "why"}]}`; `why` is '
     "empty where all three are the same",
+    "pins outdated": '`{"file", "behind", "unknown", "diff", "components": [{"name", "pins", "pinned", "offered", '
+    '"newest", "state", "by", "why", "notes": [{"version", "url"}]}]}`; `state` is `current`, `behind`, `hand`, '
+    "`beyond`, `ahead`, `own` or `unknown`; `behind` and `unknown` are counts",
+    "pins update": "the same, and `written`",
     "secrets init": '`{"node", "back_up", "identity", "identity_made", "public", "file", "file_made", "recipients", '
     '"missing"}`',
     "secrets show --names": '`{"node", "file", "encrypted_for", "secrets": [{"name", "kind", "purpose", "created", '
@@ -97,7 +101,8 @@ EXIT_CODES = {
     0: "Done. For `status`: every stage is as its inventory says.",
     1: "A step failed, and the message says where, why and what to do; or `status` found changes, `smoke` a failure, "
     "`leftovers` something, `upgrade` took a component back, a launch or its code failed, `artifacts verify` found a "
-    "damaged file, `federation check` a member that is out. With a traceback: a bug of ours.",
+    "damaged file, `federation check` a member that is out, `pins outdated` something newer, `pins` a feed that did "
+    "not answer. With a traceback: a bug of ours.",
     2: "The input is wrong: an option, an inventory, a name that was not confirmed. Nothing was touched.",
     3: "A wait ran out; the message says what was waited for and what was seen last. Run the same command again.",
     4: "Another run holds the node's lock; the message names it.",
@@ -121,6 +126,7 @@ VARIABLES = {
     "BINDER_NODE_IDENTITY": "The age identity that opens the secrets, or an OpenSSH private key (ed25519 or RSA) "
     "without a passphrase. Default: `~/.config/binder-node/identity.txt`. Back it up.",
     "RFC2136_TSIG_SECRET": "Secret of the key that writes records (`dns.kind: rfc2136`), in base64.",
+    "GITHUB_TOKEN": "A token of GitHub's, without any right, for `pins`: more requests than 60 an hour.",
     "CLOUDFLARE_API_TOKEN": "Token of Cloudflare's API (`dns.kind: cloudflare`).",
     "BINDER_NODE_SECRETS_DIR": "Folder of `NODE.age`. Default: `secrets/` beside the folder of the inventories.",
     "BINDER_NODE_STATE": "Folder for ssh configurations and locks; all of it is made again when it is lost. Default: "

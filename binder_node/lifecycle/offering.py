@@ -86,7 +86,9 @@ def propose(
     images = {name: image for one in found for name, image in one.images.items()}
     after = rewritten(before, entries, images)
     parse_pins(tomllib.loads(after), file)
-    diff = unified(str(file), before.splitlines(), after.splitlines()) if after != before else ""
+    here = Path.cwd()
+    shown = file.resolve().relative_to(here) if file.resolve().is_relative_to(here) else file
+    diff = unified(str(shown), before.splitlines(), after.splitlines()) if after != before else ""
     return Offers(file, tuple(one.row for one in found), before, after, diff)
 
 

@@ -15,6 +15,7 @@ import json
 import math
 import re
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
@@ -84,7 +85,7 @@ class Vendors:
         repository: str,
         tag: str,
         *files: str,
-        lists: dict[str, tuple[str, ...]] | None = None,
+        lists: Mapping[str, tuple[str, ...]] | None = None,
         draft: bool = False,
         prerelease: bool = False,
         shown: bool = True,
