@@ -56,9 +56,11 @@ COMMANDS = {
     ("A node", "node"): {
         "plan": "Show what `up` would change, stage by stage: files as diffs, secrets masked. Touches nothing.",
         "up": "Make the node what its inventory says, from wherever it is. Killed anywhere, the same command goes on.",
-        "status": "Show every stage as it is, how long certificates last, and where a rotation stands.",
         "destroy": "Take the machine away, and what was made for it. Shows what goes and what stays, and asks.",
         "unlock": "Break the lock of a run that is stuck. The lock of a run that has ended is free by itself.",
+    },
+    ("A node", "status"): {
+        "status": "Show every stage as it is, how long certificates last, and where a rotation stands.",
     },
     ("A node", "rotate"): {
         "rotate": "Bring up a node's next generation beside it, move launches over, drain the old one, remove it.",

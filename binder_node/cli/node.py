@@ -1,4 +1,4 @@
-"""``plan``, ``up``, ``status``, ``destroy``, ``unlock``: the verbs over a whole node."""
+"""``plan``, ``up``, ``destroy``, ``unlock``: the verbs over a whole node."""
 
 from __future__ import annotations
 
@@ -24,21 +24,18 @@ from binder_node.cli.options import (
 
 if TYPE_CHECKING:
     from binder_node.changes import Change
-    from binder_node.cluster.served import Served
     from binder_node.events import Reporter
     from binder_node.host.restore import Restore
     from binder_node.lifecycle.opened import Opened
-    from binder_node.lifecycle.rotating import Standing
     from binder_node.lifecycle.verbs import Doomed, Outcome, Plan
     from binder_node.node import Node
-    from binder_node.storage.backups import Seen as Backups
 
 app = typer.Typer()
 PANEL = "A node"
 
 
 @contextmanager
-def _looking(
+def looking(
     name: str,
     output: Output,
     pins: Path | None,
@@ -81,7 +78,7 @@ def plan(
     from binder_node.lifecycle import verbs
 
     with errors():
-        with _looking(node, output, pins, source, bundle, fingerprint, erase_disk) as (opened, report):
+        with looking(node, output, pins, source, bundle, fingerprint, erase_disk) as (opened, report):
             made = verbs.plan(opened, report)
         if output is Output.text:
             _show_plan(made)
@@ -175,76 +172,6 @@ def _show_outcome(outcome: Outcome) -> None:
         rows = [[stage, f"{seconds:.1f}"] for stage, seconds in outcome.stages.items()]
         table("", ["stage", "seconds"], [*rows, ["in all", f"{outcome.seconds:.1f}"]])
     say(_sentence(outcome))
-
-
-@app.command(
-    rich_help_panel=PANEL,
-    epilog="Examples:  binder-node status bids   ·   binder-node status bids -o yaml",
-)
-def status(
-    node: NodeArgument,
-    output: OutputOption = Output.text,
-    pins: PinsOption = None,
-    source: SourceOption = "",
-    bundle: BundleOption = None,
-) -> None:
-    """Show every stage as it is, how long certificates last, and where a rotation stands.
-
-    Exits with 1 when a stage is not as wanted.
-    """
-    from binder_node.cli.output import document, say, table
-    from binder_node.cli.run import errors
-    from binder_node.lifecycle import verbs
-
-    with errors():
-        with _looking(node, output, pins, source, bundle) as (opened, report):
-            seen = verbs.status(opened, report)
-            stands = _rotation(node, pins) if opened.spec.replaces or opened.successor else None
-        if stands is not None:
-            seen["rotation"] = stands
-        stages: dict[str, Any] = seen["stages"]
-        if output is Output.text:
-            rows = [
-                [name, "as it should be" if stage["ok"] else _wanted(len(stage["changes"]))]
-                for name, stage in stages.items()
-            ]
-            table("", ["stage", "state"], rows)
-            if seen["certificates"]:
-                table("", ["certificate", "state"], [[item.name, _shown(item)] for item in seen["certificates"]])
-            if "backup" in stages:
-                say(_last_backup(stages["backup"]["seen"]))
-            say(f"{seen['url']} at {seen['address']}")
-            if stands is not None:
-                say(f"rotation from {stands.old} to {stands.new}: {stands.sentence} (next: {stands.step})")
-        else:
-            document(seen, output)
-        if not all(stage["ok"] for stage in stages.values()):
-            raise typer.Exit(1)
-
-
-def _last_backup(seen: Backups) -> str:
-    from datetime import UTC, datetime
-
-    if seen.last is None:
-        return "no backup yet" if seen.looked else "backups: not known, their bucket does not answer"
-    hours = (datetime.now(UTC) - seen.last.taken).total_seconds() / 3600
-    return f"last backup {hours:.1f} hours ago, {seen.last.size / 1e6:.1f} MB, {seen.count} kept"
-
-
-def _rotation(node: str, pins: Path | None) -> Standing | None:
-    from binder_node.lifecycle import rotating
-    from binder_node.spec.load import find
-
-    return rotating.standing(find(node), pins)
-
-
-def _shown(served: Served) -> str:
-    lasts = f"{served.days} days, from {served.issuer}" if served.days is not None else ""
-    return ", ".join(filter(None, (lasts, served.trouble)))
-
-
-def _wanted(count: int) -> str:
-    return f"{count} change{'' if count == 1 else 's'} wanted"
 
 
 @app.command(

@@ -33,6 +33,10 @@ DOCUMENTS = {
     '"stages": {STAGE: {"ok", "changes", "seen"}}}`. `changes` are texts; what '
     "is in `seen` is the stage's own and may change. While a node is replaced: `rotation`, "
     '`{"old", "new", "step", "on", "sentence"}`.',
+    "status --all": '`{"ok", "nodes": [{"node", "well", "state", "at", "took", "url", "troubles", "changes": '
+    '{STAGE: count}, "inside", "reasons", "pods", "quota", "answer", "cpu", "cpus", "memory", "memory_all", "disk", '
+    '"disk_all", "users", "builds", "certificate", "backup", "rotation"}]}`: seconds, bytes, days, hours; null where it '
+    "could not be seen. The same for several nodes. With `--watch`: an event a node and look, its `data` such a node.",
     "rotate": 'with `--dry-run`: `{"old", "new", "phases": [{"step", "what", "likely", "most"}], "cost": '
     '{"likely", "most"}, "currency"}`, in seconds; null where there is no limit, or no price',
     "smoke": '`{"node", "ok", "seconds", "deep_left_out", "checks": [{"id", "layer", "about", "outcome", "seconds", '
@@ -98,7 +102,7 @@ OUTCOMES = {
 }
 
 EXIT_CODES = {
-    0: "Done. For `status`: every stage is as its inventory says.",
+    0: "Done. For `status`: every stage is as its inventory says, every node is well.",
     1: "A step failed, and the message says where, why and what to do; or `status` found changes, `smoke` a failure, "
     "`leftovers` something, `upgrade` took a component back, a launch or its code failed, `artifacts verify` found a "
     "damaged file, `federation check` a member that is out, `pins outdated` something newer, `pins` a feed that did "

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
-from importlib.resources import files
 
 from binder_node.load import compare, plots
 from binder_node.load.live import gigabytes, seconds
 from binder_node.load.numbers import Spread, Summary, summary
 from binder_node.load.result import Result
+from binder_node.page import page, table, tiles
 
 HEAD = ("", "launches", "p50", "p90", "p95", "p99", "longest")
 
@@ -21,10 +20,10 @@ def html(result: Result) -> str:
     parts = [
         f"<h1>Load on {escape(result.target)}</h1>",
         f'<p class="about">{escape(_about(result))}</p>',
-        _tiles(_numbers(result, found)),
+        tiles(_numbers(result, found)),
         "<h2>Time to a ready server</h2>",
         "<p>Seconds from the click to BinderHub's word that the server is ready.</p>",
-        _table(HEAD, [[name, *_cells(spread)] for name, spread in _spreads(found)]),
+        table(HEAD, [[name, *_cells(spread)] for name, spread in _spreads(found)]),
         plots.launches(result),
         plots.shares([("cached", result, "cached"), ("built", result, "built")]),
         "<h2>Users</h2>",
@@ -33,10 +32,10 @@ def html(result: Result) -> str:
         *_members(result, found),
         *(part for machine in result.machines for part in _machine(result, machine.name)),
         "<h2>What was asked</h2>",
-        _table(("option", "value"), [[name, _value(value)] for name, value in result.settings.items()]),
+        table(("option", "value"), [[name, _value(value)] for name, value in result.settings.items()]),
         f"<p>{escape(result.tool)}; seed, options and repositories draw the same users again.</p>",
     ]
-    return _page(f"Load on {result.target}", parts)
+    return page(f"Load on {result.target}", parts)
 
 
 def comparison(before: Result, after: Result) -> str:
@@ -47,7 +46,7 @@ def comparison(before: Result, after: Result) -> str:
         f"<h1>{escape(before.target)}: before and after</h1>",
         f'<p class="about">Before: {escape(_about(before))}<br>After: {escape(_about(after))}</p>',
         *(["<p>The two loads are not alike:</p><ul>", *warnings, "</ul>"] if warnings else []),
-        _table(("", "before", "after", "change"), rows),
+        table(("", "before", "after", "change"), rows),
         *(
             part
             for kind in ("cached", "built")
@@ -60,21 +59,7 @@ def comparison(before: Result, after: Result) -> str:
         f"<h2>Launches before</h2>{plots.launches(before, after)}",
         f"<h2>Launches after</h2>{plots.launches(after, before)}",
     ]
-    return _page(f"{before.target}: before and after", parts)
-
-
-def _page(title: str, parts: Iterable[str]) -> str:
-    style = (files("binder_node.load") / "report.css").read_text(encoding="utf-8")
-    lines = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
-        f"<title>{escape(title)}</title>",
-        f"<style>\n{style}</style></head>",
-        "<body>",
-        *parts,
-        "</body></html>",
-    ]
-    return "\n".join(lines) + "\n"
+    return page(f"{before.target}: before and after", parts)
 
 
 def _about(result: Result) -> str:
@@ -99,11 +84,6 @@ def _numbers(result: Result, found: Summary) -> list[tuple[str, str]]:
     return [*numbers, (f"{max(busy):.0%}", "CPU at most")] if busy else numbers
 
 
-def _tiles(numbers: Iterable[tuple[str, str]]) -> str:
-    cells = "".join(f"<div><b>{escape(number)}</b>{escape(name)}</div>" for number, name in numbers)
-    return f'<div class="tiles">{cells}</div>'
-
-
 def _spreads(found: Summary) -> list[tuple[str, Spread]]:
     named = {"all": found.ready, "cached": found.cached, "built": found.built, "first cell done": found.answered}
     return [(name, spread) for name, spread in named.items() if spread is not None]
@@ -111,15 +91,6 @@ def _spreads(found: Summary) -> list[tuple[str, Spread]]:
 
 def _cells(spread: Spread) -> list[str]:
     return [str(spread.count), *(f"{value:.1f} s" for value in spread.percentiles.values()), f"{spread.most:.1f} s"]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells are HTML."""
-    if not rows:
-        return "<p>None.</p>"
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "\n".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{top}</tr></thead>\n<tbody>{body}</tbody></table>"
 
 
 def _value(value: object) -> str:
@@ -134,14 +105,14 @@ def _causes(found: Summary) -> list[str]:
         for one in found.causes
     ]
     head = ("visits", "outcome", "where", "cause", "one of them was told")
-    return ["<h2>Visits that ended early</h2>", _table(head, rows)]
+    return ["<h2>Visits that ended early</h2>", table(head, rows)]
 
 
 def _members(result: Result, found: Summary) -> list[str]:
     if not result.federation and len(found.members) < 2:
         return []
     rows = [[escape(name), str(count)] for name, count in found.members.items()]
-    return ["<h2>Who served them</h2>", _table(("member", "visits"), rows)]
+    return ["<h2>Who served them</h2>", table(("member", "visits"), rows)]
 
 
 def _machine(result: Result, name: str) -> list[str]:
