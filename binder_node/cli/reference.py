@@ -35,8 +35,8 @@ DOCUMENTS = {
     '`{"old", "new", "step", "on", "sentence"}`.',
     "status --all": '`{"ok", "nodes": [{"node", "well", "state", "at", "took", "url", "troubles", "changes": '
     '{STAGE: count}, "inside", "reasons", "pods", "quota", "answer", "cpu", "cpus", "memory", "memory_all", "disk", '
-    '"disk_all", "users", "builds", "certificate", "backup", "rotation"}]}`: seconds, bytes, days, hours; null where it '
-    "could not be seen. The same for several nodes. With `--watch`: an event a node and look, its `data` such a node.",
+    '"disk_all", "users", "builds", "certificate", "backup", "rotation"}]}`: seconds, bytes, days, hours; null where '
+    "it could not be seen. The same for several nodes. With `--watch`: an event a node and look, `data` such a node.",
     "rotate": 'with `--dry-run`: `{"old", "new", "phases": [{"step", "what", "likely", "most"}], "cost": '
     '{"likely", "most"}, "currency"}`, in seconds; null where there is no limit, or no price',
     "smoke": '`{"node", "ok", "seconds", "deep_left_out", "checks": [{"id", "layer", "about", "outcome", "seconds", '

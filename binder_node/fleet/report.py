@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
@@ -108,11 +108,11 @@ class _Line:
 
 def plot(looks: Sequence[Look], first: float, last: float) -> str:
     """One node over time, from ``first`` to ``last``: its state, pods, CPU, memory, disk, answers."""
-    newest, length = looks[-1], max(last - first, 60.0)
+    length = max(last - first, 60.0)
     gap = _gap(looks, length)
     parts = [*legend(STATES, 12), *_strip(looks, first, length, gap)]
     top = 64.0
-    for name, unit, most, level, lines in _panels(looks, newest):
+    for name, unit, most, level, lines in _panels(looks):
         if not any(line.value(look) is not None for line in lines for look in looks):
             continue
         panel = Panel.of(top, HEIGHT, length, most, 1 if not unit else 0.0)
@@ -123,14 +123,15 @@ def plot(looks: Sequence[Look], first: float, last: float) -> str:
         if level is not None:
             parts.append(panel.level(level, COLOURS[7]))
         top = panel.bottom + 36
-    return picture(top, parts, f"State, pods, CPU, memory, disk and answers of {newest.node}")
+    return picture(top, parts, f"State, pods, CPU, memory, disk and answers of {looks[-1].node}")
 
 
-def _panels(looks: Sequence[Look], newest: Look) -> Iterator[tuple[str, str, float, float | None, list[_Line]]]:
+def _panels(looks: Sequence[Look]) -> Iterator[tuple[str, str, float, float | None, list[_Line]]]:
     """Name, unit, highest value, dashed level, lines."""
     most = max((look.pods or 0 for look in looks), default=0)
     # A quota far above what was there would press all lines to the ground.
-    quota = float(newest.quota) if newest.quota and newest.quota <= 4 * max(most, 1) else None
+    limit = _last(look.quota for look in looks)
+    quota = limit if limit and limit <= 4 * max(most, 1) else None
     pods = [
         _Line("of the quota", COLOURS[7], lambda look: look.pods),
         _Line("users", COLOURS[0], lambda look: look.users),
@@ -140,11 +141,17 @@ def _panels(looks: Sequence[Look], newest: Look) -> Iterator[tuple[str, str, flo
     yield "CPU", "%", 100, None, [_Line("", COLOURS[0], lambda look: None if look.cpu is None else 100 * look.cpu)]
     memory = _Line("", COLOURS[0], lambda look: None if look.memory is None else look.memory / GB)
     disk = _Line("", COLOURS[0], lambda look: None if look.disk is None else look.disk / GB)
-    for name, used, size in (("memory", memory, newest.memory_all), ("disk", disk, newest.disk_all)):
+    sizes = _last(look.memory_all for look in looks), _last(look.disk_all for look in looks)
+    for name, used, size in (("memory", memory, sizes[0]), ("disk", disk, sizes[1])):
         level = size / GB if size else None
         yield f"{name} in use (dashed: all)", " GB", level or 1.0, level, [used]
     slowest = max((look.answer or 0 for look in looks), default=0.0)
     yield "BinderHub's slowest answer", " s", max(slowest, 0.1), None, [_Line("", COLOURS[3], lambda look: look.answer)]
+
+
+def _last(values: Iterable[int | None]) -> float | None:
+    """The newest that was seen: a node that is away now had a size."""
+    return next((float(value) for value in reversed(list(values)) if value is not None), None)
 
 
 def _gap(looks: Sequence[Look], length: float) -> float:

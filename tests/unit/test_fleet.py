@@ -96,6 +96,13 @@ def test_where_nobody_looked_there_is_no_line() -> None:
     assert plot.count("<title>") == 7
 
 
+def test_a_node_that_is_away_now_keeps_its_scales() -> None:
+    plot = report.plot([look("gesis"), look("gesis", 1), away("gesis", 2)], NOON, NOON + 120)
+    assert plot.count('stroke-dasharray="5 4"') == 3  # quota, memory, disk
+    assert ">200 GB<" in plot
+    assert ">1000 GB<" in plot
+
+
 def test_what_was_never_seen_has_no_panel() -> None:
     plot = report.plot([away(minutes=0), away(minutes=1)], NOON, NOON + 60)
     assert "<polyline" not in plot
