@@ -64,7 +64,7 @@ def look(node: str, asked: Asked, report: Reporter) -> Look:
     try:
         opened = open_spec(node, asked.pins)
     except BinderNodeError as error:
-        return Look(node=Path(node).stem, at=at, troubles=(_line(error),))
+        return Look(node=Path(node).stem, at=at, troubles=(_line(error, Path(node).stem),))
     spec = opened.spec
     parts: list[Callable[[], dict[str, Any]]] = [
         lambda: _stages(opened, asked, report),
@@ -72,23 +72,23 @@ def look(node: str, asked: Asked, report: Reporter) -> Look:
         lambda: _sampled(opened),
     ]
     with ThreadPoolExecutor(len(parts), spec.name) as pool:
-        found = list(pool.map(_tried, parts))
+        found = list(pool.map(lambda part: _tried(part, spec.name), parts))
     fields = {name: value for told, _ in found for name, value in told.items()}
     troubles = tuple(dict.fromkeys(trouble for _, trouble in found if trouble))
     took = round(time.monotonic() - began, 2)
     return Look(node=spec.name, at=at, took=took, url=spec.url(spec.names.binder), troubles=troubles, **fields)
 
 
-def _tried(part: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], str]:
+def _tried(part: Callable[[], dict[str, Any]], name: str) -> tuple[dict[str, Any], str]:
     try:
         return part(), ""
     except BinderNodeError as error:
-        return {}, _line(error)
+        return {}, _line(error, name)
 
 
-def _line(error: BinderNodeError) -> str:
-    """An error in one line: a machine that is away is told alike by each part."""
-    return str(error).splitlines()[0]
+def _line(error: BinderNodeError, name: str) -> str:
+    """An error in one line, without the node that it is told of: a machine that is away is told alike by each part."""
+    return str(error).splitlines()[0].removeprefix(f"{name}: ")
 
 
 def _stages(opened: Opened, asked: Asked, report: Reporter) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def test_a_part_that_cannot_be_seen_hides_no_other(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(looking, "_sampled", broken)
     [node] = json.loads(run("bids", "--html", "page.html", "-o", "json").stdout)["nodes"]
     assert (node["pods"], node["inside"], node["well"]) == (3, True, False)
-    assert node["troubles"] == ["bids: look at host: sshd is away"]  # once
+    assert node["troubles"] == ["look at host: sshd is away"]  # once
 
 
 def test_well_is_0(monkeypatch: pytest.MonkeyPatch) -> None:

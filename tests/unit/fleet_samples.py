@@ -36,5 +36,5 @@ def look(node: str = "bids", minutes: float = 0, **more: Any) -> Look:
 
 def away(node: str = "gesis", minutes: float = 0) -> Look:
     """One that does not answer."""
-    trouble = f"{node}: reach the machine: there is none that answers -> run `binder-node up {node}`"
+    trouble = f"reach the machine: there is none that answers -> run `binder-node up {node}`"
     return Look(node=node, at=NOON + 60 * minutes, took=5.0, url=f"https://{node}.example.org", troubles=(trouble,))
