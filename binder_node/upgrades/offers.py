@@ -170,8 +170,9 @@ def moved(entries: Mapping[str, Pin], group: Group, release: Release) -> dict[st
     for name in group.pins:
         pin = entries[name]
         if release.url:
-            place = pin.release["any"].model_copy(update={"url": release.url, "sha256": None})
-            found[name] = pin.model_copy(update={"version": release.version, "release": {"any": place}})
+            own = {"url": release.url, "sha256": None}
+            places = {platform: place.model_copy(update=own) for platform, place in pin.release.items()}
+            found[name] = pin.model_copy(update={"version": release.version, "release": places})
         else:
             found[name] = turned(pin, release.version)
     return found
