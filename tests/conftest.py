@@ -38,7 +38,7 @@ BESIDE = (
 )
 
 # Those of them that take longest, by what they wait for: first, so that nothing waits for them in the end.
-LONGEST = ("test_providers_openstack_faults.py", "test_providers_hetzner_faults.py", "test_testbed_openstack.py")
+LONGEST = ("test_providers_openstack_faults.py", "test_provider_faults.py", "test_testbed_openstack.py")
 
 
 def pytest_configure() -> None:
