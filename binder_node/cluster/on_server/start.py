@@ -31,7 +31,7 @@ class Late(types.ModuleType):
 def load(module: types.ModuleType) -> None:
     """Execute a module that was put off, once."""
     if type(module) is Late:
-        module.__class__ = types.ModuleType
+        module.__class__ = types.ModuleType  # type: ignore[assignment]
         try:
             module.__spec__.loader.exec_module(module)  # type: ignore[union-attr]
         except BaseException:
