@@ -79,6 +79,12 @@ def test_a_version_stands_without_its_v_as_well_and_is_replaced_once() -> None:
     assert found.module.ldflags == ("-X", "github.com/distribution/distribution/v3/version.version=v3.1.20")
 
 
+@pytest.mark.parametrize("name", ["registry", "k3s", "minio"])
+def test_turned_to_its_own_version_a_pin_is_itself_with_its_digests(name: str) -> None:
+    pin = load_pins().entries[name]
+    assert turned(pin, pin.version) == pin
+
+
 def test_what_does_not_follow_from_a_version_is_refused() -> None:
     with pytest.raises(ValueError, match="it is a file of yours"):
         turned(Pin(version="v1", file=FilePin(path=Path("k3s"))), "v2")
