@@ -30,6 +30,8 @@ BACKUP_STATE = "backup"  # room for a backup that is being made
 # What a bucket keeps of nodes; below it a folder for each.
 BACKUPS = "binder-node-backup/"
 RESTORED = ETC / "restored.json"  # which backup this machine was made from
+EVENTS_STATE = "events"  # launches, a file a day
+EVENTS = "events/"  # their archive in the bucket
 
 # Around our lines in files that are not ours.
 MARKERS = ("# binder-node: begin", "# binder-node: end")

@@ -74,6 +74,9 @@ COMMANDS = {
     ("A node", "backup"): {
         "backup": "Have the node make a backup now: hub's database, certificates, K3s's state, secrets.",
     },
+    ("A node", "eject"): {
+        "eject": "Write a node as plain files, to run it without this toolkit: Helm values, manifests, host files, a README.",
+    },
     ("On a node", "launch"): {
         "launch": "Build and launch a repository, its log streamed. With --run, code runs there; its output is shown.",
     },
@@ -85,6 +88,9 @@ COMMANDS = {
     },
     ("On a node", "capacity"): {
         "capacity": "Say how many sessions the node holds, by loads of it, and what to write into its inventory.",
+    },
+    ("On a node", "events"): {
+        "events": "Launches of the last days, the repositories launched most, and what failed and why.",
     },
     ("On a node", "access"): {
         "ssh": "Log in, strictly: only the host key that was made for this node is taken.",

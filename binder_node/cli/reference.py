@@ -66,6 +66,10 @@ DOCUMENTS = {
     "federation warm": '`{"asked", "ready", "built", "failed", "failed_here_alone", "skipped", "covered", "launches": '
     '[{"path", "launches", "ready", "built", "seconds", "why", "there", "skipped", "limited"}]}`',
     "federation token": '`{"node", "ok", "why", "remedy"}`',
+    "eject": '`{"node", "folder", "files", "bytes", "address"}`',
+    "events": '`{"node", "first", "last", "launches", "failures", "days": [{"day", "launches", "failures"}], '
+    '"repositories": [{"repository", "launches"}], "reasons": [{"message", "failures", "repositories", "phase"}], '
+    '"archived", "archive_error", "waiting"}`; `failures` is null with `--bucket`',
     "leftovers": '`[{"kind", "name", "id", "node", "note"}]`',
     "federation check": '`{"ok", "config", "prime", "rules", "members": [{"name", "url", "prime", "weight", "inside", '
     '"cause", "reasons", "pods", "quota", "attempts", "took", "slowest"}]}`; with `--redirector` each has '

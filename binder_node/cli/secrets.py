@@ -163,6 +163,7 @@ def put(
     from binder_node.cli.run import errors
     from binder_node.lifecycle.lock import locked
     from binder_node.secrets import operations
+    from binder_node.secrets.catalog import entry
 
     with errors():
         opened, store = _opened(node), _store(node)
@@ -174,7 +175,7 @@ def put(
         with locked(opened.runtime, opened.spec.name, "secrets set"):
             changed = operations.put(store, name, text)
     say(f"{name}: {'kept' if changed else 'was so already'}, in {store.path}")
-    if changed and not name.startswith("tokens."):
+    if changed and (not name.startswith("tokens.") or entry(name).restarts):
         say(f"next: binder-node up {node}")
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from binder_node import layout
 from binder_node.cluster.engine.executor import executor_source
+from binder_node.cluster.eventlog import CONFIG, eventlog_source, eventlog_values
 from binder_node.cluster.ingress import ingress_annotations
 from binder_node.cluster.line import line_source
 from binder_node.cluster.manifests import outward
@@ -169,7 +170,12 @@ def own(spec: Spec, secrets: Secrets, images: Mapping[str, str]) -> Values:
         # BinderHub reads the token at its start, from the hub's Secret; its chart restarts it for its own Secret only
         # (binderhub's templates/deployment.yaml). Eight digits of a digest of 256 random bits tell nothing.
         "podAnnotations": {"binder-node/hub": _mark(secrets.binder_api_token)},
-        "extraConfig": {"10-binder-node-engine": executor_source(spec), "20-binder-node-line": line_source(spec)},
+        "extraConfig": {
+            "10-binder-node-engine": executor_source(spec),
+            "20-binder-node-line": line_source(spec),
+            CONFIG: eventlog_source(spec),
+        },
+        **eventlog_values(spec, secrets, str(spec.machine.state / layout.EVENTS_STATE)),
         "ingress": _ingress(spec, spec.names.binder),
         "jupyterhub": {
             "hub": {

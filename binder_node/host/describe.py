@@ -42,6 +42,7 @@ ABOUT = {
     "k3s": "Kubernetes, by its binary and our own unit",
     "buildkit": "the image builder",
     "backup": "what is not in the bucket, encrypted into a bucket on a timer",
+    "events": "the log of launches, archived in the bucket on a timer",
     "pins": "what all of it was made of: versions, places, digests; what `binder-node upgrade` goes back to",
 }
 

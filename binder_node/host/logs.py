@@ -8,6 +8,7 @@ UNITS = {
     "minio": ("minio.service",),
     "registry": ("registry-push.service", "registry-pull.service"),
     "backup": ("binder-node-backup.service",),
+    "events": ("binder-node-events.service",),
     "firewall": ("binder-node-firewall.service",),
 }
 

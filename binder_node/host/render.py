@@ -9,6 +9,7 @@ from binder_node.host.backup import backup
 from binder_node.host.buildkit import buildkit
 from binder_node.host.disk import disk
 from binder_node.host.engine import engine
+from binder_node.host.events import events
 from binder_node.host.firewall import firewall
 from binder_node.host.hosts import hosts
 from binder_node.host.k3s import k3s
@@ -56,6 +57,7 @@ def render(
         k3s(spec, secrets, artifacts, address, manifests),
         *([] if spec.central else [buildkit(spec, artifacts)]),
         *([backup(spec, secrets, artifacts, sealing)] if spec.backup.hours else []),
+        *([] if spec.central else [events(spec, secrets)]),
         *([Component("pins", files=(File(str(PINS), made_of.encode()),))] if made_of else []),
     ]
     return Wanted(spec.name, tuple(components))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast, get_args
@@ -121,9 +122,11 @@ def _node(opened: Opened, secrets: Secrets) -> Node:
     return Node(opened.spec, secrets, {}, opened.pins.images, opened.runtime, successor=successor)
 
 
-def ensure_artifacts(opened: Opened, report: Reporter, sources: Sources) -> dict[str, Artifact]:
-    """Every artifact of the node, from the cache or fetched into it."""
-    names = wanted_artifacts(opened.spec, opened.pins)
+def ensure_artifacts(
+    opened: Opened, report: Reporter, sources: Sources, only: Sequence[str] = ()
+) -> dict[str, Artifact]:
+    """Every artifact of the node (or ``only`` these), from the cache or fetched into it."""
+    names = list(only) or wanted_artifacts(opened.spec, opened.pins)
     store = Store(Cache(), opened.pins, sources, opened.spec.machine.arch)
     with step(report, "artifacts", f"{len(names)} artifacts, digests verified"):
         return store.ensure(names, report)

@@ -149,10 +149,20 @@ _ENTRIES = (
     ),
 )
 CATALOG = {entry.name: entry for entry in _ENTRIES}
+# The one token that a node has itself.
+_COLLECTOR = Entry(
+    f"{TOKENS}collector",
+    "token",
+    "what BinderHub tells launches to the federation's collector with",
+    ("binder",),
+    "launches under way fail; sessions go on",
+)
 
 
 def entry(name: str) -> Entry:
     """The secret of that name; a token of an API is of no unit's."""
+    if name == _COLLECTOR.name:
+        return _COLLECTOR
     if name.startswith(TOKENS):
         return Entry(name, "token", f"API of {name.removeprefix(TOKENS)}", effect="nothing on the node has it")
     return CATALOG[name]

@@ -50,6 +50,8 @@ KINDS = {
         Kind("openstack", "OpenStack", ("OS_APPLICATION_CREDENTIAL_SECRET", "OS_PASSWORD"), ("openstack",), True),
         # The variable of lego: the base64 secret of the TSIG key.
         Kind("rfc2136", "DNS updates (TSIG)", ("RFC2136_TSIG_SECRET",), ("rfc2136",)),
+        # A service account's key, as JSON in one line: BinderHub has it, so that it is read from the age file alone.
+        Kind("collector", "the federation's collector of launches", (), (), True),
     )
 }
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from binder_node.layout import BACKUPS
+from binder_node.layout import BACKUPS, EVENTS
 from binder_node.smoke.checks import Trouble
 from binder_node.storage.bucket import Bucket
 from binder_node.storage.endpoint import REMEDIES
 from binder_node.storage.policy import ABORT_AFTER_DAYS
 from binder_node.storage.probe import PREFIX
 
-# What is ours at the bucket's top: Distribution's root, the probe's, and backups.
-OWN = ("docker/", PREFIX, BACKUPS)
+# What is ours at the bucket's top: Distribution's root, the probe's, backups, and the archive of launches.
+OWN = ("docker/", PREFIX, BACKUPS, EVENTS)
 # A datacenter's own network takes less than a millisecond, a neighbouring country's 10 to 20 (Hetzner's Falkenstein
 # to Helsinki: 24 ms): each blob of a push is several round trips (mybinder.org-deploy #3182). Seconds.
 NEAR = 0.015
@@ -125,3 +125,15 @@ def backup(age: float | None, hours: int, timer: Timer, node: str) -> Trouble | 
         return None
     what = "there is no backup" if age is None else f"the last backup is {age / 3600:.0f} hours old"
     return Trouble(f"{what}, one is due every {hours}", f"binder-node logs {node} backup; binder-node backup {node}")
+
+
+def events(timer: str, result: str, said: str, node: str) -> Trouble | None:
+    """Launches get into the archive: the ``timer``'s state, and systemd's word for its last run with what that said."""
+    if timer != "active":
+        return Trouble(
+            f"the timer of the archive of launches is {timer}: it lacks what comes", f"binder-node up {node}"
+        )
+    if result != "success":
+        remedy = f"they are kept on the node: binder-node logs {node} events; binder-node events {node} --archive"
+        return Trouble(f"launches could not be archived ({result}): {said}", remedy)
+    return None

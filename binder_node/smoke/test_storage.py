@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from binder_node.host import backup
+from binder_node.host import backup, events
 from binder_node.host.minio import UNIT
 from binder_node.layout import MINIO_PORT
 from binder_node.lifecycle.opened import Opened
@@ -172,6 +172,16 @@ def test_backup(host: Any, node: Node, access: Access) -> None:
     age = (datetime.now(UTC) - found[-1].taken).total_seconds() if found else None
     timer = judge.Timer(state, float(uptime) - float(since) / 1e6, result, said)
     expect(judge.backup(age, spec.backup.hours, timer, spec.name))
+
+
+@check("storage.events", "launches get into their archive", needs=BUCKET, guide=13)
+def test_events(host: Any, spec: Spec) -> None:
+    if spec.central:
+        pytest.skip("the federation's own chart tells its launches")
+    show = "systemctl show -P"
+    state, result = host.check_output(f"{show} ActiveState {events.TIMER}; {show} Result {events.UNIT}").split()
+    said = host.run(f"journalctl --no-pager -o cat -n 1 _SYSTEMD_UNIT={events.UNIT}").stdout.strip()
+    expect(judge.events(state, result, said, spec.name))
 
 
 # --- deep ----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from binder_node.spec.backup import Backup
 from binder_node.spec.cost import Cost
+from binder_node.spec.eventlog import Events
 from binder_node.spec.public import (
     Dns,
     Names,
@@ -358,6 +359,7 @@ class Spec(Model):
     federation: Federation = Field(default_factory=lambda: Federation())
     backup: Backup = Field(default_factory=lambda: Backup())
     cost: Cost = Field(default_factory=lambda: Cost())
+    events: Events = Field(default_factory=lambda: Events())
 
     @property
     def central(self) -> bool:

@@ -30,6 +30,7 @@ CURRENCY = r"^[A-Z]{3}$"
 MEMBER = r"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$"
 # A name of a ServiceAccount.
 OPERATOR = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
+LOG_NAME = r"^[A-Za-z0-9/_.-]{1,512}$"
 SPONSOR = r"^([^\s<>&\"'][^<>&\"'\n]*)?$"
 MAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 KEY = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$"
@@ -54,6 +55,7 @@ PATTERNS = {
     CURRENCY: "a currency's three letters, like EUR",
     MEMBER: "a name of lower-case letters, digits and dashes, like bids-ovh",
     OPERATOR: "a name of at most 40 lower-case letters, digits and dashes, like ada",
+    LOG_NAME: "a name of letters, digits and /_.-, like binderhub-events-text",
     SPONSOR: "a name without quotes, < and &, like BIDS",
     MAIL: "a mail address, like ops@example.org",
     KEY: "a key's name, as its server has it, like binder-node",

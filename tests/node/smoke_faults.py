@@ -222,6 +222,7 @@ QUIET: tuple[Fault, ...] = (
     fault("k3s.schedulable", f"{K} cordon $NODE", f"{K} uncordon $NODE"),
     fault("buildkit.bridge", *edited(CNI, 's/"mtu": 1450/"mtu": 1500/')),
     fault("storage.backup", "systemctl stop binder-node-backup.timer", "systemctl start binder-node-backup.timer"),
+    fault("storage.events", "systemctl stop binder-node-events.timer", "systemctl start binder-node-events.timer"),
     fault("buildkit.guard", "systemctl stop binder-node-guard", "systemctl start binder-node-guard"),
     fault("buildkit.engine", *edited(ENGINE, "$ a # changed by hand")),
     fault(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from binder_node.cluster.engine.executor import executor_source
+from binder_node.cluster.eventlog import eventlog_source
 from binder_node.cluster.line import line_source
 from binder_node.cluster.manifests import outward
 from binder_node.cluster.values import Layer, compose, merged, own, parsed, read, revealed, secret_texts, shown, size
@@ -112,7 +113,15 @@ def test_the_nodes_own() -> None:
             "KubernetesBuildExecutor": {"build_image": IMAGES["build"]},
         },
         "podAnnotations": {"binder-node/hub": "bf61c2ca"},
-        "extraConfig": {"10-binder-node-engine": executor_source(spec), "20-binder-node-line": line_source(spec)},
+        "extraConfig": {
+            "10-binder-node-engine": executor_source(spec),
+            "20-binder-node-line": line_source(spec),
+            "30-binder-node-events": eventlog_source(spec),
+        },
+        "extraVolumes": [
+            {"name": "binder-node-events", "hostPath": {"path": "/var/lib/binder-node/events", "type": "Directory"}}
+        ],
+        "extraVolumeMounts": [{"name": "binder-node-events", "mountPath": "/run/binder-node/events"}],
         "ingress": {"hosts": ["bids.example.org"], "tls": []},
         "jupyterhub": {
             "hub": {

@@ -24,6 +24,8 @@ from tests.unit.host_samples import ADDRESS, ENGINE, MANIFESTS, as_made, other_s
 ETC = "/etc/binder-node"
 S3_FILES = {f"{ETC}/registry-push.yaml", f"{ETC}/registry-pull.yaml"}
 BACKUP_FILE = f"{ETC}/backup.json"
+# Read at each run of the archive's timer: nothing is restarted for it.
+EVENTS_FILE = f"{ETC}/events.json"
 # Which pods the chart starts anew for a changed value (binderhub's templates/deployment.yaml, zero-to-jupyterhub's
 # templates/hub/deployment.yaml and templates/proxy/deployment.yaml; tests/integration renders a chart to see).
 PODS = {
@@ -36,8 +38,8 @@ PODS = {
 
 # What is other on the node for each secret: files of the host, values of the release.
 WANTED: dict[str, tuple[set[str], set[str]]] = {
-    "s3_access_key": (S3_FILES, set()),
-    "s3_secret_key": (S3_FILES, set()),
+    "s3_access_key": ({*S3_FILES, EVENTS_FILE}, set()),
+    "s3_secret_key": ({*S3_FILES, EVENTS_FILE}, set()),
     "backup_access_key": ({BACKUP_FILE}, set()),
     "backup_secret_key": ({BACKUP_FILE}, set()),
     "minio_root_user": ({f"{ETC}/minio.env"}, set()),
@@ -117,8 +119,8 @@ def test_keys_of_a_new_machine_are_in_what_it_is_handed_first(before: dict[str, 
 def test_keys_of_a_bucket_elsewhere_reach_both_registries(before: dict[str, str]) -> None:
     for name in ("s3_access_key", "s3_secret_key"):
         done = host_after(other_spec(), before, {**before, name: "another"})
-        # Its backups go there with the same key.
-        assert {file.path for work in done.works for file in work.files} == {*S3_FILES, BACKUP_FILE}
+        # Its backups and its launches go there with the same key.
+        assert {file.path for work in done.works for file in work.files} == {*S3_FILES, BACKUP_FILE, EVENTS_FILE}
         assert set(done.restart) == {"registry-push.service", "registry-pull.service"}
 
 

@@ -192,3 +192,16 @@ def test_backup(age: float | None, more: dict[str, Any], said: str) -> None:
     about: dict[str, Any] = {"state": "active", "waiting": 60.0, "result": "success", "said": "no backup: age", **more}
     found = store.backup(age, 6, store.Timer(**about), "bids")
     assert (reason(found) if found else "") == said
+
+
+@pytest.mark.parametrize(
+    ("timer", "result", "said"),
+    [
+        ("active", "success", ""),
+        ("inactive", "success", "the timer of the archive of launches is inactive: it lacks what comes"),
+        ("active", "exit-code", "launches could not be archived (exit-code): no answer"),
+    ],
+)
+def test_events(timer: str, result: str, said: str) -> None:
+    found = store.events(timer, result, "no answer", "bids")
+    assert (reason(found) if found else "") == said

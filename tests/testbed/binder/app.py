@@ -21,6 +21,8 @@ from traitlets.config import Application
 
 from . import handlers, names, quota, tokens
 from .build import BuildExecutor, KubernetesBuildExecutor, KubernetesCleaner
+from .events import EventLog
+from .handlers import BuildHandler
 from .launcher import Launcher
 from .quota import KubernetesLaunchQuota, LaunchQuota, RateLimiter
 from .registry import DockerRegistry
@@ -42,6 +44,7 @@ class BinderHub(Application):
         RateLimiter,
         DockerRegistry,
         Launcher,
+        EventLog,
     ]
 
     config_file = Unicode("binderhub_config.py", config=True)
@@ -104,6 +107,7 @@ class BinderHub(Application):
         self.executor = ThreadPoolExecutor(self.executor_threads)
         self.launch_quota = self.launch_quota_class(parent=self, executor=self.executor)
         self.rate_limiter = RateLimiter(parent=self)
+        self.event_log = EventLog(parent=self)
         self.launcher = Launcher(
             parent=self, hub_url=self.hub_url, hub_url_local=self.hub_url_local, hub_api_token=self.hub_api_token
         )
@@ -138,7 +142,7 @@ class BinderHub(Application):
                 (base + r"/health", handlers.HealthHandler, own),
                 (base + r"/metrics", handlers.MetricsHandler, own),
                 (base + r"/v2/(git|gh)/(.+)", handlers.LaunchPageHandler, own),
-                (base + r"/build/([^/]+)/(.+)", handlers.BuildHandler, own),
+                (base + r"/build/([^/]+)/(.+)", BuildHandler, own),
                 (base + r"/.*", handlers.PageHandler, own),
             ],
             cookie_secret=secrets.token_bytes(32),

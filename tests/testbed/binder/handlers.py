@@ -159,13 +159,13 @@ class BuildHandler(Base):
             return
         keeping = asyncio.create_task(self._keep_alive())
         try:
-            await self._serve(provider, spec)
+            await self._serve(provider, spec, bool(known))
         except quota.LaunchQuotaExceeded as error:
             await self.fail(error.message)
         finally:
             keeping.cancel()
 
-    async def _serve(self, provider: str, spec: str) -> None:
+    async def _serve(self, provider: str, spec: str, known: bool) -> None:
         try:
             repo = Repo.parse(provider, spec)
         except SpecError as error:
@@ -193,11 +193,28 @@ class BuildHandler(Base):
             message = "Found built image, launching...\n"
             await self.emit({"phase": "built", "imageName": self.image, "message": message})
             await self._launch(repo, extra)
+            self._tell(repo, spec, ref, known)
             return
         await self._check_quota(repo)
         if await self._build(repo, ref):
             await self._launch(repo, extra)
+            self._tell(repo, spec, ref, known)
         await asyncio.sleep(LINGER_SECONDS)
+
+    def _tell(self, repo: Repo, spec: str, ref: str, known: bool) -> None:
+        """The launch event (binderhub/event-schemas/launch.json, version 6)."""
+        origin = self.request.headers.get("Origin")
+        self.hub.event_log.emit(
+            {
+                "provider": repo.provider,
+                "spec": spec,
+                "ref": ref,
+                "status": "success",
+                "build_token": known,
+                "origin": self.request.host,
+                "request_origin": self.request.headers.get("Sec-Fetch-Site", "") if origin is None else origin,
+            }
+        )
 
     async def _image_exists(self) -> bool:
         path, tag = names.split_image(self.image)

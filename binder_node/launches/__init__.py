@@ -1,0 +1,1 @@
+"""The log of launches in numbers, and as a picture."""

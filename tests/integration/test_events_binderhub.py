@@ -1,0 +1,102 @@
+"""The log of launches as a running BinderHub writes it: its own event log, with our handlers by its configuration."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from binder_node.cluster.engine.executor import executor_source
+from binder_node.cluster.eventlog import POD_EVENTS, eventlog_source
+from tests.integration.binaries import binary
+from tests.integration.binder_fixtures import Cluster, Hub, binderhub, registry
+from tests.integration.engine_fixtures import engine_spec
+from tests.testbed.world import content, gitserver
+
+pytestmark = pytest.mark.integration
+PORT = 20840
+LOG = ['{"phase": "building", "message": "Step 1"}']
+BROKEN = [*LOG, '{"phase": "failed", "message": "no such package"}']
+
+
+class Scene:
+    """A BinderHub with a folder for its events, two repositories, and a cluster that is played."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.cluster, self.hub = folder / "events", Cluster(), Hub()
+        self.folder.mkdir()
+        self.cluster.script = LOG
+
+    def spec(self, name: str = "demo", ref: str = "main") -> str:
+        return f"{quote(f'http://127.0.0.1:{PORT + 1}/{name}.git', safe='')}/{ref}"
+
+    def lines(self, kind: str, count: int) -> list[dict[str, Any]]:
+        """The lines, once there are ``count``: the client hears of a launch before its event is told."""
+        until = time.monotonic() + 5
+        while True:
+            found = [
+                json.loads(line) for file in self.folder.glob(f"{kind}-*") for line in file.read_text().splitlines()
+            ]
+            if len(found) >= count or time.monotonic() > until:
+                assert len(found) == count, found
+                return found
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[tuple[Scene, Any]]:
+    root = tmp_path / "git"
+    root.mkdir()
+    content.commit(root / "demo.git", "main", {"Dockerfile": "FROM scratch\n"})
+    server = gitserver.server("127.0.0.1", PORT + 1, root)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    made, spec = Scene(tmp_path), engine_spec()
+    with registry(binary("registry"), PORT + 2, tmp_path) as images:
+        settings = [
+            f"c.BinderHub.update({{'hub_url': 'http://hub.test/', 'hub_url_local': {made.hub.url!r}, "
+            f"'image_prefix': '{images.host}/binder/i-'}})",
+            f"c.DockerRegistry.url = {images.url!r}",
+            "c.KubernetesBuildExecutor.build_image = 'quay.io/test/r2d:1'",
+            "c.RateLimiter.limit = 0",
+            executor_source(spec),
+            eventlog_source(spec).replace(repr(POD_EVENTS), repr(str(made.folder))),
+        ]
+        with binderhub(tmp_path, PORT, "\n".join(settings), made.cluster) as binder:
+            yield made, binder
+    for one in (server, made.cluster, made.hub):
+        one.shutdown()
+        one.server_close()
+
+
+def test_a_launch_is_an_event_and_a_failure_a_line_beside(scene: tuple[Scene, Any]) -> None:
+    made, binder = scene
+    assert binder.launch("git", made.spec())[-1]["phase"] == "ready"
+    (event,) = made.lines("events", 1)
+    assert event["schema"] == "binderhub.jupyter.org/launch"
+    assert (event["provider"], event["spec"], event["status"]) == ("Git", made.spec(), "success")
+    assert len(event["ref"]) == 40
+    assert "binder_client_ip" not in event  # who launched is nobody's business
+
+    made.cluster.script, made.cluster.outcome = BROKEN, "Failed"
+    assert binder.launch("git", made.spec(ref="v2"))[-1]["phase"] == "failed"  # no such ref
+    content.commit(made.folder.parent / "git/other.git", "main", {"Dockerfile": "FROM nothing\n"})
+    assert binder.launch("git", made.spec("other"))[-1]["phase"] == "failed"
+    unresolved, broken = made.lines("failures", 2)
+    assert unresolved["path"] == f"git/{made.spec(ref='v2')}"
+    assert "Could not resolve ref" in unresolved["message"]
+    assert unresolved["phase"] == ""
+    assert (broken["phase"], broken["message"]) == ("building", "no such package")
+    made.lines("events", 1)
+
+
+def test_a_folder_that_is_gone_costs_no_launch(scene: tuple[Scene, Any]) -> None:
+    made, binder = scene
+    made.folder.rmdir()
+    assert binder.launch("git", made.spec())[-1]["phase"] == "ready"
+    assert binder.launch("git", made.spec(ref="v2"))[-1]["phase"] == "failed"
