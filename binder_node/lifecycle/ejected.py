@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from binder_node.cluster.plain import CHART, SECRETS, VALUES
 from binder_node.layout import ETC, K3S_KUBECONFIG, NAMESPACE, RELEASE
 from binder_node.spec.model import NodeStorage, Spec
+from binder_node.storage.backups import bucket_of, own_key, prefix
 from binder_node.storage.plain import KEYS, SCRIPT
 
 
@@ -64,6 +65,11 @@ The bucket `{spec.storage.bucket}` wants a lifecycle rule that aborts incomplete
 leave parts which cost money and are never listed.
 """
     )
+    if spec.backup.hours and not own_key(spec):
+        elsewhere += f"""
+The bucket `{bucket_of(spec)}` wants one that removes what lies below `{prefix(spec)}` after {spec.backup.keep} days:
+backups, which the node writes and does not remove.
+"""
     disk = (
         ""
         if spec.machine.data_disk is None
@@ -111,6 +117,12 @@ def _later(spec: Spec) -> str:
         "files": "The certificate is in `certificate.yaml`: put the next one there, and apply it with kubectl.",
         "acme": "Traefik orders and renews them itself (`files/` has its settings, as a HelmChartConfig of K3s).",
     }[spec.tls.mode]
+    backups = (
+        f"- Backups lie below `{prefix(spec)}` in the bucket `{bucket_of(spec)}`. Whoever could read the node's\n"
+        "  secrets opens one: `age --decrypt -i IDENTITY FILE | tar -xz`.\n"
+        if spec.backup.hours
+        else ""
+    )
     return f"""\
 ## From then on
 
@@ -123,7 +135,7 @@ def _later(spec: Spec) -> str:
 - Certificates: {certificates}
 - K3s's own certificates end after a year; a restart of K3s in their last months renews them.
 - What runs by timers: `systemctl list-timers 'binder-node*'`. Their programs are in `{ETC}`, in Python, and are yours.
-- Files say "changes here are undone by the next `up`": there is no next one.
+{backups}- Files say "changes here are undone by the next `up`": there is no next one.
 
 `{ETC}/manifest.json` and the release's label are for binder-node alone. As long as they are there and nothing else was
 changed, `binder-node plan {spec.name}` shows no change, and you can come back.

@@ -95,7 +95,7 @@ def content(node: Node, address: str) -> tuple[dict[str, tuple[bytes, int]], dic
         operators.objects(names, token_hex(4)) if names else (),
     )
     if isinstance(spec.storage, NodeStorage):
-        files |= storage.plain(spec.storage, node.secrets)
+        files |= storage.plain(spec, node.secrets)
     artifacts = {f"{host.ARTIFACTS}/{name}": (upload.artifact, 0o644) for name, upload in own.artifacts.items()}
     artifacts[release.CHART] = (node.artifacts[CHART], 0o644)
     artifacts[f"bin/{HELM}"] = (node.artifacts[HELM], 0o755)

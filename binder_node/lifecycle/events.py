@@ -22,6 +22,8 @@ from binder_node.storage.stage import StorageStage
 
 STAGE = "events"
 TELL_SECONDS = 120.0
+# systemctl's exit code for a unit that is not there (LSB: not installed).
+NO_UNIT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +59,15 @@ def of_node(opened: Opened, days: int, report: Reporter, *, archive: bool = Fals
 
 
 def archive_now(opened: Opened, access: Access) -> None:
-    """Have the node put what the bucket lacks there, as its timer does: before its machine goes, too.
+    """Have the node put what the bucket lacks there, as its timer does: before its machine goes, too. A node that was
+    made before there was such a log has nothing to put there.
 
     Raises:
         StepError, DeadlineError: it could not; with its own last words. Nothing is lost by that.
     """
     name = opened.spec.name
     done = remote.run(access, as_root(access, f"systemctl start {UNIT}"), timeout=SECONDS + 60, check=False)
-    if done.code != 0:
+    if done.code not in (0, NO_UNIT):
         log = remote.run(access, as_root(access, f"journalctl --no-pager -o cat -n 4 -u {UNIT}"), check=False)
         reason = log.stdout.strip() or done.stderr or f"exit code {done.code}"
         raise StepError(name, "archive its launches", reason, f"nothing is lost; binder-node logs {name} events")

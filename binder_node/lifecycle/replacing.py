@@ -18,7 +18,7 @@ from binder_node.events import Event, Reporter, step
 from binder_node.federation import drain
 from binder_node.federation.book import put
 from binder_node.layout import registry_name
-from binder_node.lifecycle import carrying, draining, generations, verbs
+from binder_node.lifecycle import carrying, draining, events, generations, verbs
 from binder_node.lifecycle.opened import Opened, open_node
 from binder_node.lifecycle.releasing import refuse_other_changes, release
 from binder_node.lifecycle.standing import Pair, View
@@ -105,7 +105,7 @@ class Steps:
         carrying.carry_certificates(*sides, self.report)
 
     def mirror(self, old: View, new: View) -> None:
-        """Every image of the old bucket in the new one. Raises StepError, DeadlineError."""
+        """All of the old bucket in the new one. Raises StepError, DeadlineError."""
         from binder_node.lifecycle.mirroring import mirror
 
         mirror(old, new, self.report)
@@ -249,6 +249,28 @@ class Steps:
         seconds = self.wishes.wait if self.wishes.wait is not None else age + CULL_SECONDS if age else WEEK
         with step(self.report, STAGE, f"wait for the sessions on {goes.name}"), goes.member() as member:
             draining.wait_empty(member, self.wishes.every, seconds, self.report)
+
+    def archive(self, goes: View) -> None:
+        """The launches that only its machine knows, into the archive: its timer may not come to them any more.
+
+        A machine without a release may lack what it takes, and is told alone; so is one that does not answer.
+
+        Raises:
+            StepError, DeadlineError: the archive was not made, and the machine is not to go yet.
+        """
+        if goes.spec.central or not goes.machine:
+            return
+        if goes.access is None:
+            why = "its machine does not answer, and what it knows alone is lost with it"
+            self.report(Event("warn", STAGE, f"launches of {goes.name} are not archived: {why}"))
+            return
+        try:
+            with step(self.report, STAGE, f"archive the launches of {goes.name}"):
+                events.archive_now(goes.opened, goes.access)
+        except StepError as error:
+            if goes.release[0]:
+                raise
+            self.report(Event("warn", STAGE, f"launches of {goes.name} are not archived: {error}"))
 
     def destroy(self, goes: View) -> None:
         """Its own names, then its machine; one that was found stays. Raises StepError, DeadlineError."""

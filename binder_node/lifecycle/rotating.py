@@ -114,8 +114,8 @@ class Rotation:
             Step.SETTLE: lambda: steps.settle(_there(here), ttl_of(old, new)),
             Step.DRAIN: lambda: steps.drain(_there(here), old=following.on == "old"),
             Step.WAIT: lambda: steps.wait(_there(here)),
-            Step.MIRROR_REST: lambda: steps.mirror(_there(old), _there(new)),
-            Step.DESTROY: lambda: steps.destroy(_there(here)),
+            Step.MIRROR_REST: lambda: self._mirror_rest(_there(old), _there(new)),
+            Step.DESTROY: lambda: self._destroy(_there(here)),
             Step.RETIRE: partial(self._retire, following),
         }
         ways[following.step]()
@@ -124,6 +124,14 @@ class Rotation:
         if facts.mirrored and not self.abort and there is not None and there.access is not None:
             self.steps.mirror(there, here)  # what was built since the first time
         self.steps.move(there, here)
+
+    def _mirror_rest(self, old: View, new: View) -> None:
+        self.steps.archive(old)  # into the bucket that is copied now
+        self.steps.mirror(old, new)
+
+    def _destroy(self, goes: View) -> None:
+        self.steps.archive(goes)
+        self.steps.destroy(goes)
 
     def _retire(self, following: Next) -> None:
         if following.on == "new":

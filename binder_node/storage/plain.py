@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from binder_node.layout import MINIO_PORT
 from binder_node.secrets.model import Secrets
-from binder_node.spec.model import NodeStorage
-from binder_node.storage.policy import POLICY_NAME, scoped
+from binder_node.spec.model import Spec
+from binder_node.storage.backups import own_key, prefix, rule_of
+from binder_node.storage.policy import BACKUP_POLICY, POLICY_NAME, scoped, writing_below
 
 # MinIO answers within a second of its start; a slow disk takes some more.
 READY_SECONDS = 60
 SCRIPT, POLICY, KEYS = "bucket.sh", "bucket-policy.json", "bucket-keys"
+BACKUPS_POLICY, RULES = "backups-policy.json", "bucket-rules.json"
 
-
-def plain(storage: NodeStorage, secrets: Secrets) -> dict[str, tuple[bytes, int]]:
-    """Contents and modes by relative path; ``mc`` is to be put into ``bin``. No secret is in an argument."""
-    root = f"{secrets.minio_root_user}:{secrets.minio_root_password.reveal()}"  # letters and digits: fit for a URL
-    keys = [
-        f"MC_HOST_node=http://{root}@127.0.0.1:{MINIO_PORT}",
-        f"ACCESS_KEY={secrets.s3_access_key}",
-        f"SECRET_KEY={secrets.s3_secret_key.reveal()}",
-    ]
-    script = f"""\
+_SCRIPT = f"""\
 #!/bin/sh
-# Makes the registry's bucket, and the key that may do everything in it and nothing elsewhere. It can be run again.
+# Makes the registry's bucket, and keys that open nothing else. It can be run again.
 set -eu
 cd "$(dirname "$0")"
 . ./{KEYS}
@@ -32,15 +27,59 @@ MC_CONFIG_DIR=$(mktemp -d)
 trap 'rm -r "$MC_CONFIG_DIR"' EXIT
 export MC_HOST_node MC_CONFIG_DIR
 PATH="$PWD/bin:$PATH"
+# key NAME SECRET POLICY FILE
+key() {{
+    mc admin policy create node "$3" "$4"
+    printf '%s\\n%s\\n' "$1" "$2" | mc admin user add node
+    mc admin policy entities node --user "$1" | grep -q "$3" || mc admin policy attach node "$3" --user "$1"
+}}
 timeout {READY_SECONDS} mc ready node
-mc mb --ignore-existing node/{storage.bucket}
-mc admin policy create node {POLICY_NAME} {POLICY}
-printf '%s\\n%s\\n' "$ACCESS_KEY" "$SECRET_KEY" | mc admin user add node
-mc admin policy entities node --user "$ACCESS_KEY" | grep -q {POLICY_NAME} ||
-    mc admin policy attach node {POLICY_NAME} --user "$ACCESS_KEY"
+mc mb --ignore-existing node/{{bucket}}
+# It may do everything in the bucket.
+key "$ACCESS_KEY" "$SECRET_KEY" {POLICY_NAME} {POLICY}
 """
+_BACKUPS = f"""\
+# It may write backups, and read none.
+key "$BACKUP_ACCESS_KEY" "$BACKUP_SECRET_KEY" {BACKUP_POLICY} {BACKUPS_POLICY}
+# Old backups go by themselves; rules that are there already stay as they are.
+mc ilm rule export node/{{bucket}} 2>/dev/null | grep -q '"ID"' || mc ilm rule import node/{{bucket}} <{RULES}
+"""
+
+
+def plain(spec: Spec, secrets: Secrets) -> dict[str, tuple[bytes, int]]:
+    """Contents and modes by relative path; ``mc`` is to be put into ``bin``. No secret is in an argument.
+
+    It is what the stages ``storage`` and ``backup`` make of a node with its own MinIO.
+    """
+    bucket = spec.storage.bucket
+    root = f"{secrets.minio_root_user}:{secrets.minio_root_password.reveal()}"  # letters and digits: fit for a URL
+    keys = [
+        f"MC_HOST_node=http://{root}@127.0.0.1:{MINIO_PORT}",
+        f"ACCESS_KEY={secrets.s3_access_key}",
+        f"SECRET_KEY={secrets.s3_secret_key.reveal()}",
+    ]
+    script = _SCRIPT.replace("{bucket}", bucket)
+    files = {POLICY: (_json(scoped(bucket)), 0o644)}
+    password = secrets.backup_secret_key
+    if spec.backup.hours and own_key(spec) and password is not None:
+        keys += [f"BACKUP_ACCESS_KEY={secrets.backup_access_key}", f"BACKUP_SECRET_KEY={password.reveal()}"]
+        script += _BACKUPS.replace("{bucket}", bucket)
+        files[BACKUPS_POLICY] = (_json(writing_below(bucket, prefix(spec))), 0o644)
+        files[RULES] = (_json({"Rules": [expiry(spec)]}), 0o644)
+    files[SCRIPT] = (script.encode(), 0o700)
+    files[KEYS] = (("\n".join(keys) + "\n").encode(), 0o600)
+    return files
+
+
+def expiry(spec: Spec) -> dict[str, Any]:
+    """The rule that removes old backups, as ``mc ilm rule import`` takes it."""
     return {
-        SCRIPT: (script.encode(), 0o700),
-        POLICY: ((json.dumps(scoped(storage.bucket), indent=1) + "\n").encode(), 0o644),
-        KEYS: (("\n".join(keys) + "\n").encode(), 0o600),
+        "ID": rule_of(spec),
+        "Status": "Enabled",
+        "Filter": {"Prefix": prefix(spec)},
+        "Expiration": {"Days": spec.backup.keep},
     }
+
+
+def _json(what: Mapping[str, Any]) -> bytes:
+    return (json.dumps(what, indent=1) + "\n").encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import stat
 import subprocess
 from dataclasses import fields, replace
@@ -19,6 +20,7 @@ from binder_node.host.wanted import Component, Unit
 from binder_node.lifecycle import ejecting
 from binder_node.lifecycle.stages import later_stages
 from binder_node.node import Node
+from binder_node.secrets.masked import Masked
 from binder_node.spec.model import Spec
 from tests.unit.host_samples import ADDRESS, other_spec, sample_artifacts, sample_secrets, sample_spec
 
@@ -96,6 +98,45 @@ def test_the_readme_says_what_a_person_needs(tmp_path: Path) -> None:
     assert "secret-" not in readme.replace("secret-values", "")
 
 
+def test_backups_go_on_with_their_own_key_and_old_ones_go(tmp_path: Path) -> None:
+    made = node(sample_spec(), tmp_path)
+    made = replace(
+        made,
+        secrets=made.secrets.model_copy(
+            update={"backup_access_key": "writer", "backup_secret_key": Masked("secret-backups")}
+        ),
+    )
+    files, _ = ejecting.content(made, ADDRESS)
+    assert b"BACKUP_ACCESS_KEY=writer\nBACKUP_SECRET_KEY=secret-backups\n" in files["bucket-keys"][0]
+    policy = json.loads(files["backups-policy.json"][0])["Statement"]
+    assert [(one["Action"], one["Resource"]) for one in policy] == [
+        (["s3:PutObject"], ["arn:aws:s3:::registry/binder-node-backup/bids-1/*"])
+    ]
+    assert json.loads(files["bucket-rules.json"][0])["Rules"] == [
+        {
+            "ID": "binder-node-backups-bids-1",
+            "Status": "Enabled",
+            "Filter": {"Prefix": "binder-node-backup/bids-1/"},
+            "Expiration": {"Days": made.spec.backup.keep},
+        }
+    ]
+    script = files["bucket.sh"][0]
+    assert b"backups-policy.json" in script
+    assert b"<bucket-rules.json" in script
+    assert b"secret-backups" not in script
+
+
+def test_a_node_without_backups_has_no_key_for_them(tmp_path: Path) -> None:
+    files, _ = ejecting.content(node(sample_spec(backup={"hours": 0}), tmp_path), ADDRESS)
+    assert [name for name in files if "backup" in name or "rules" in name] == []
+    assert b"BACKUP" not in files["bucket.sh"][0] + files["bucket-keys"][0]
+
+
+def test_a_bucket_elsewhere_wants_the_rule_of_backups(tmp_path: Path) -> None:
+    readme = ejecting.content(node(other_spec(), tmp_path), ADDRESS)[0]["README.md"][0].decode()
+    assert "`binder-node-backup/bids-1/`" in readme
+
+
 def test_a_disk_of_its_own_is_not_made_but_asked_for(tmp_path: Path) -> None:
     script = ejecting.content(node(other_spec(), tmp_path), ADDRESS)[0]["host.sh"][0].decode()
     assert "mkfs.xfs -m uuid=" in script
@@ -132,7 +173,7 @@ def test_nothing_that_a_node_is_made_of_is_forgotten(tmp_path: Path) -> None:
         "name", "content", "enabled", "running", "restarts", "restart_on", "waits", "deadline", "instead_of",
     }  # fmt: skip
     stages = later_stages(node(sample_spec(dns={"kind": "manual"}), tmp_path), None, ADDRESS)
-    assert [stage.name for stage in stages] == ["names", "host", "storage", "access", "release"]
+    assert [stage.name for stage in stages] == ["names", "host", "storage", "backup", "access", "release"]
 
 
 def test_a_release_of_edited_values_is_not_taken_for_the_one_that_was_ejected(tmp_path: Path) -> None:

@@ -16,11 +16,13 @@ from binder_node.artifacts.store import Sources
 from binder_node.errors import StepError
 from binder_node.events import Event, silent
 from binder_node.federation.measured import Counters, Sample
+from binder_node.lifecycle import opened as opened_module
 from binder_node.lifecycle import replacing, rotating, standing
 from binder_node.lifecycle.replacing import Steps, Wishes
 from binder_node.lifecycle.standing import Both, Pair, View
 from binder_node.node import Access
-from binder_node.rotation.steps import Facts, Side, Step
+from binder_node.rotation.steps import Facts, Next, Side, Step
+from tests.unit.host_samples import sample_spec
 
 ACCESS = Access("bids-1", "127.0.0.7", 22, "root", Path("/k"), Path("/h"), Path("/c"))
 PODS = json.dumps(
@@ -74,6 +76,61 @@ def test_a_k3s_that_does_not_answer_may_have_sessions(
 def test_a_machine_that_fails_otherwise_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StepError, match="bids-1: count the sessions: no such user"):
         seen(monkeypatch, remote.Result(1, "", "no such user"), old=True)
+
+
+# --- launches that only the machine knows ---------------------------------------------------------------------------
+
+
+def going(monkeypatch: pytest.MonkeyPatch, code: int, *, access: Access | None = ACCESS, release: bool = True) -> View:
+    """A node that goes, whose archive ends with ``code``; what was asked of it is in ``ASKED``."""
+    ASKED.clear()
+
+    def run(_: Access, script: str, **__: Any) -> remote.Result:
+        ASKED.append(script)
+        return remote.Result(code if "start" in script else 0, "" if "start" in script else "no answer", "")
+
+    monkeypatch.setattr(remote, "run", run)
+    opened = opened_module.Opened(Path("bids.yaml"), sample_spec(), cast(Any, None), Path("/r"))
+    return View(opened, cast(Any, None), access, "", True, (release, release))
+
+
+ASKED: list[str] = []
+
+
+def test_launches_are_archived_before_the_machine_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    for name in ("mirror", "destroy"):
+        monkeypatch.setattr(Steps, name, lambda *_, name=name: done.append(f"{name} {len(ASKED)}"))
+    goes = going(monkeypatch, 0)
+    both = Both(goes, goes, Facts(Side("bids-1"), Side("bids-2"), "new"))
+    rotation = rotating.Rotation(steps())
+    rotation._do(Next(Step.MIRROR_REST), both)
+    rotation._do(Next(Step.DESTROY), both)
+    assert done == ["mirror 1", "destroy 2"]
+    assert all("systemctl start binder-node-events.service" in script for script in ASKED)
+
+
+def test_a_machine_whose_launches_are_not_archived_does_not_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StepError, match="bids-1: archive its launches: no answer"):
+        steps().archive(going(monkeypatch, 1))
+
+
+@pytest.mark.parametrize(
+    ("code", "more", "said"),
+    [
+        (5, {}, []),  # made before there was a log
+        (1, {"release": False}, ["no answer"]),  # a node that was never whole does not keep an abort from its end
+        (0, {"access": None}, ["does not answer"]),
+    ],
+)
+def test_a_machine_that_cannot_archive_is_told_and_goes(
+    monkeypatch: pytest.MonkeyPatch, code: int, more: dict[str, Any], said: list[str]
+) -> None:
+    told: list[Event] = []
+    steps(told.append).archive(going(monkeypatch, code, **more))
+    warned = [event.message for event in told if event.kind == "warn"]
+    assert len(warned) == len(said)
+    assert all(word in message for word, message in zip(said, warned, strict=True))
 
 
 # --- silence -------------------------------------------------------------------------------------------------------
