@@ -21,6 +21,7 @@ from binder_node.cluster.eventlog import CONFIG, eventlog_source, eventlog_value
 from binder_node.cluster.ingress import ingress_annotations
 from binder_node.cluster.line import line_source
 from binder_node.cluster.manifests import outward
+from binder_node.cluster.snippets import apart
 from binder_node.cluster.start import start_command
 from binder_node.errors import InputError, Problem
 from binder_node.node import Node
@@ -171,9 +172,9 @@ def own(spec: Spec, secrets: Secrets, images: Mapping[str, str]) -> Values:
         # (binderhub's templates/deployment.yaml). Eight digits of a digest of 256 random bits tell nothing.
         "podAnnotations": {"binder-node/hub": _mark(secrets.binder_api_token)},
         "extraConfig": {
-            "10-binder-node-engine": executor_source(spec),
-            "20-binder-node-line": line_source(spec),
-            CONFIG: eventlog_source(spec),
+            "10-binder-node-engine": apart(executor_source(spec)),
+            "20-binder-node-line": apart(line_source(spec)),
+            CONFIG: apart(eventlog_source(spec)),
         },
         **eventlog_values(spec, secrets, str(spec.machine.state / layout.EVENTS_STATE)),
         "ingress": _ingress(spec, spec.names.binder),

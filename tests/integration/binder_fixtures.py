@@ -22,6 +22,7 @@ from filelock import FileLock
 from tests.testbed.images import oci, recipes
 
 Json = dict[str, Any]
+SINCE = "2026-11-21T10:00:00Z"  # when a pod that is simply there was made
 REQUIREMENTS = recipes.HERE / "requirements/binder.txt"
 
 
@@ -90,10 +91,11 @@ class Cluster(Server):
 
     def put(self, name: str, labels: dict[str, str], phase: str, image: str = "x:1") -> None:
         """A pod that is simply there."""
+        state = {"running": {"startedAt": SINCE}} if phase == "Running" else {}
         self.pods[name] = {
-            "metadata": {"name": name, "labels": labels},
+            "metadata": {"name": name, "labels": labels, "creationTimestamp": SINCE},
             "spec": {"containers": [{"name": "c", "image": image}]},
-            "status": {"phase": phase},
+            "status": {"phase": phase, "containerStatuses": [{"name": "c", "state": state}]},
         }
 
     def play(self, to: Played, method: str, path: str, query: dict[str, str], body: Any) -> None:

@@ -12,16 +12,18 @@ from urllib.parse import quote
 
 import pytest
 
-from binder_node.cluster.engine.executor import executor_source
-from binder_node.cluster.eventlog import POD_EVENTS, eventlog_source
+from binder_node.cluster.eventlog import POD_EVENTS
+from binder_node.cluster.values import own
 from tests.integration.binaries import binary
 from tests.integration.binder_fixtures import Cluster, Hub, binderhub, registry
 from tests.integration.engine_fixtures import engine_spec
 from tests.testbed.world import content, gitserver
+from tests.unit.host_samples import sample_secrets
 
 pytestmark = pytest.mark.integration
 PORT = 20840
 LOG = ['{"phase": "building", "message": "Step 1"}']
+USER = {"app": "jupyterhub", "component": "singleuser-server"}
 BROKEN = [*LOG, '{"phase": "failed", "message": "no such package"}']
 
 
@@ -49,6 +51,14 @@ class Scene:
             time.sleep(0.05)
 
 
+def extra_config(folder: Path) -> list[str]:
+    """All that a release gives BinderHub to run, as its chart does: in the order of the names, in one namespace."""
+    found = own(engine_spec(), sample_secrets(), {"build": "quay.io/test/r2d:1"})["extraConfig"]
+    # A line of the operator's own that gives names of ours another meaning.
+    found["99-own"] = "import datetime, time as _time\njson = asyncio = None\n"
+    return [f"exec({found[key].replace(repr(POD_EVENTS), repr(str(folder)))!r})" for key in sorted(found)]
+
+
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[tuple[Scene, Any]]:
     root = tmp_path / "git"
@@ -56,7 +66,7 @@ def scene(tmp_path: Path) -> Iterator[tuple[Scene, Any]]:
     content.commit(root / "demo.git", "main", {"Dockerfile": "FROM scratch\n"})
     server = gitserver.server("127.0.0.1", PORT + 1, root)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    made, spec = Scene(tmp_path), engine_spec()
+    made = Scene(tmp_path)
     with registry(binary("registry"), PORT + 2, tmp_path) as images:
         settings = [
             f"c.BinderHub.update({{'hub_url': 'http://hub.test/', 'hub_url_local': {made.hub.url!r}, "
@@ -64,8 +74,7 @@ def scene(tmp_path: Path) -> Iterator[tuple[Scene, Any]]:
             f"c.DockerRegistry.url = {images.url!r}",
             "c.KubernetesBuildExecutor.build_image = 'quay.io/test/r2d:1'",
             "c.RateLimiter.limit = 0",
-            executor_source(spec),
-            eventlog_source(spec).replace(repr(POD_EVENTS), repr(str(made.folder))),
+            *extra_config(made.folder),
         ]
         with binderhub(tmp_path, PORT, "\n".join(settings), made.cluster) as binder:
             yield made, binder
@@ -100,3 +109,12 @@ def test_a_folder_that_is_gone_costs_no_launch(scene: tuple[Scene, Any]) -> None
     made.folder.rmdir()
     assert binder.launch("git", made.spec())[-1]["phase"] == "ready"
     assert binder.launch("git", made.spec(ref="v2"))[-1]["phase"] == "failed"
+
+
+def test_those_who_are_there_are_counted_before_the_next_launch(scene: tuple[Scene, Any]) -> None:
+    """The line looks at the times of pods, whatever else is in the configuration."""
+    made, binder = scene
+    for number, running in enumerate([True, True, False]):
+        made.cluster.put(f"jupyter-{number}", USER, "Running" if running else "Pending")
+    assert binder.launch("git", made.spec())[-1]["phase"] == "ready"
+    made.lines("events", 1)

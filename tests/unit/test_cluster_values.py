@@ -11,6 +11,7 @@ from binder_node.cluster.engine.executor import executor_source
 from binder_node.cluster.eventlog import eventlog_source
 from binder_node.cluster.line import line_source
 from binder_node.cluster.manifests import outward
+from binder_node.cluster.snippets import apart
 from binder_node.cluster.values import Layer, compose, merged, own, parsed, read, revealed, secret_texts, shown, size
 from binder_node.errors import InputError
 from binder_node.node import Node
@@ -114,9 +115,9 @@ def test_the_nodes_own() -> None:
         },
         "podAnnotations": {"binder-node/hub": "bf61c2ca"},
         "extraConfig": {
-            "10-binder-node-engine": executor_source(spec),
-            "20-binder-node-line": line_source(spec),
-            "30-binder-node-events": eventlog_source(spec),
+            "10-binder-node-engine": apart(executor_source(spec)),
+            "20-binder-node-line": apart(line_source(spec)),
+            "30-binder-node-events": apart(eventlog_source(spec)),
         },
         "extraVolumes": [
             {"name": "binder-node-events", "hostPath": {"path": "/var/lib/binder-node/events", "type": "Directory"}}
