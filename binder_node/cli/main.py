@@ -75,7 +75,7 @@ COMMANDS = {
         "backup": "Have the node make a backup now: hub's database, certificates, K3s's state, secrets.",
     },
     ("A node", "eject"): {
-        "eject": "Write a node as plain files, to run it without this toolkit: Helm values, manifests, host files, a README.",
+        "eject": "Write a node as plain files, to run it without this: Helm values, manifests, host files, a README.",
     },
     ("On a node", "launch"): {
         "launch": "Build and launch a repository, its log streamed. With --run, code runs there; its output is shown.",
