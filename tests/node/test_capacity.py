@@ -41,3 +41,10 @@ def test_the_hubs_database_waits_for_no_disk(home: Home) -> None:
     state = "/var/lib/binder-node/hub/jupyterhub.sqlite"
     program = f"import sqlite3; print(sqlite3.connect('{state}').execute('PRAGMA journal_mode').fetchone()[0])"
     assert home.ssh(f'python3 -c "{program}"').strip() == "wal"
+
+
+def test_a_server_is_the_process_that_looked_for_it(home: Home, git: str) -> None:
+    # Of the kernel's parent: upstream's command would have become the server's own program.
+    code = "import os; print(open(f'/proc/{os.getppid()}/cmdline').read().split(chr(0))[:2])"
+    ran = home.launch(f"{git}/minimal.git", "--run", code).ok()
+    assert ran.last["data"]["output"] == "['python3', '-c']\n"
