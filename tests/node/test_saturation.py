@@ -92,7 +92,7 @@ def sessions(found: dict[str, Any]) -> float:
 
 @dataclass(frozen=True)
 class Memory:
-    """The machine's own, by its control group: bytes that cannot be taken back at once, as the kubelet counts."""
+    """The machine's own, by its control group: bytes that processes hold, and nothing that the kernel could drop."""
 
     group: Path
 
@@ -108,10 +108,8 @@ class Memory:
 
     @property
     def used(self) -> int:
-        names = ("memory.usage_in_bytes", "memory.current")
-        whole = next(int((self.group / name).read_text()) for name in names if (self.group / name).exists())
-        stat = dict(line.split() for line in (self.group / "memory.stat").read_text().splitlines())
-        return whole - int(stat.get("total_inactive_file", stat["inactive_file"]))
+        stat = {name: int(value) for name, value in map(str.split, (self.group / "memory.stat").open())}
+        return stat["total_rss"] + stat["total_shmem"] if "total_rss" in stat else stat["anon"] + stat["shmem"]
 
 
 def test_three_times_too_many_users_of_a_node_that_is_full_of_them(small: Home, tmp_path: Path) -> None:
