@@ -127,8 +127,10 @@ def _served(opened: Opened, prime: str) -> dict[str, Any]:
 
 
 def _federation(own: Member, prime: str) -> Federation:
-    """The node among others; one that is no member is held against itself, so that versions are no reason."""
-    found = joined(around(prime), own) if prime else Federation((replace(own, prime=True),), CHART)
+    """The node among others. One that is no member is held against itself, so that versions are no reason, and need not
+    keep pods free: nobody would be sent elsewhere.
+    """
+    found = joined(around(prime), own) if prime else Federation((replace(own, prime=True),), replace(CHART, headroom=0))
     return replace(found, rules=replace(found.rules, retries=RETRIES))
 
 

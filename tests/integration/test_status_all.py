@@ -11,6 +11,8 @@ from typer.testing import CliRunner, Result
 
 from binder_node.cli.main import app
 from binder_node.errors import StepError
+from binder_node.federation.config import member_at
+from binder_node.federation.rules import Answer, Attempt, judge
 from binder_node.fleet import report
 from binder_node.fleet.look import Look
 from binder_node.lifecycle import looking
@@ -80,6 +82,15 @@ def test_a_part_that_cannot_be_seen_hides_no_other(monkeypatch: pytest.MonkeyPat
     [node] = json.loads(run("bids", "--html", "page.html", "-o", "json").stdout)["nodes"]
     assert (node["pods"], node["inside"], node["well"]) == (3, True, False)
     assert node["troubles"] == ["look at host: sshd is away"]  # once
+
+
+@pytest.mark.parametrize(("prime", "pods", "inside"), [("", 0, True), ("", 9, True), ("https://prime.test", 0, False)])
+def test_who_is_no_member_keeps_no_pods_free_for_others(prime: str, pods: int, inside: bool) -> None:
+    federation = looking._federation(member_at("bids", "https://bids.example.org", 1), prime)
+    quota = {"service": "Pod quota", "ok": True, "total_pods": pods, "quota": 9}
+    told = Attempt(Answer({"binderhub": "1"}), Answer({"ok": True, "checks": [quota]}))
+    assert judge([told], None, federation.rules).inside is inside
+    assert federation.prime.url == (prime or "https://bids.example.org")
 
 
 def test_well_is_0(monkeypatch: pytest.MonkeyPatch) -> None:
