@@ -8,6 +8,7 @@ BIN = PurePosixPath("/usr/local/bin")  # links to STORE
 STORE = PurePosixPath("/opt/binder-node/store")  # <name>-<first 16 of sha256>: a file here was verified
 ETC = PurePosixPath("/etc/binder-node")
 PINS = ETC / "pins.toml"  # what the node was made of: versions, places and digests
+LIB = PurePosixPath("/opt/binder-node/lib")  # our own programs that stay on the node
 
 K3S_CONFIG = PurePosixPath("/etc/rancher/k3s/config.yaml")
 K3S_REGISTRIES = PurePosixPath("/etc/rancher/k3s/registries.yaml")
@@ -32,6 +33,9 @@ BACKUPS = "binder-node-backup/"
 RESTORED = ETC / "restored.json"  # which backup this machine was made from
 EVENTS_STATE = "events"  # launches, a file a day
 EVENTS = "events/"  # their archive in the bucket
+
+ABUSE_STATE = "abuse"  # who asked for what, was cut, ran: a file a day
+BUILD_LOGS = PurePosixPath("/var/log/binder-node/builds")  # links beside the kubelet's own, which go with their pods
 
 # Around our lines in files that are not ours.
 MARKERS = ("# binder-node: begin", "# binder-node: end")
@@ -60,6 +64,8 @@ RESERVED = (
 # TCP ports that the federation lets user and build pods reach (mybinder.org-deploy, NetworkPolicy): web, git, rsync,
 # XRootD, and what IPFS uses.
 OUTWARD = (80, 443, 873, 1094, 1095, 4001, 9418, 16286)
+# SMTP and submission (IANA): no pod and no build has mail to send.
+MAIL = (25, 465, 587)
 
 
 def stored(name: str, sha256: str) -> PurePosixPath:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Network
 
-from binder_node.host.wanted import Component, File, Unit, unit_file
-from binder_node.layout import API_PORT, ETC, OUTWARD, PULL_PORT, RESERVED
+from binder_node.host import limits
+from binder_node.host.observe import script
+from binder_node.host.wanted import Component, File, Folder, Unit, unit_file
+from binder_node.layout import API_PORT, ETC, LIB, OUTWARD, PULL_PORT, RESERVED
 from binder_node.spec.model import Spec
 
 RULES = str(ETC / "firewall.nft")
@@ -17,11 +19,11 @@ UNIT = "binder-node-firewall.service"
 TABLE = "binder_node"
 # The bridge that BuildKit's network plugin makes (see buildkit.py).
 BRIDGE = "buildkit0"
+# The bridge of K3s's own network plugin (flannel), on which every pod is.
+PODS = "cni0"
 
 # Of Prometheus's node exporter.
 METRICS_PORT = 9100
-# New connections a second and source before a build is told no: a scan makes thousands, `conda install` tens.
-NEW_RATE, NEW_BURST = 50, 500
 
 NO = "reject with icmpx admin-prohibited"
 
@@ -31,17 +33,25 @@ def firewall(spec: Spec) -> Component:
     return Component(
         "firewall",
         packages=("nftables",),
-        files=(File(RULES, table(spec).encode()),),
+        folders=(Folder(str(LIB)),),
+        files=(File(RULES, table(spec).encode()), File(limits.KEEP, script("keep").encode())),
         units=(Unit(UNIT, _unit(), restart_on=(RULES,)),),
     )
 
 
 def table(spec: Spec) -> str:
-    """The whole file for ``nft -f``: the table is made if missing, dropped and made anew, in one transaction."""
+    """The whole file for ``nft -f``: the table is made if missing, dropped and made anew, in one transaction.
+
+    What was noted of sources before is in a file of its own, where the unit has just written it.
+    """
     chains = [
         _sets(),
+        limits.sets(spec.abuse),
+        _chain("asks", None, limits.asks(spec.abuse)),
+        _chain("meets", None, limits.meets(spec.abuse)),
         _chain("from_outside", None, _from_outside(spec)),
         _chain("from_builds", None, _from_builds()),
+        _chain("from_pods", None, _from_pods()),
         _chain("refuse", None, ["meta l4proto tcp reject with tcp reset", NO]),
         _chain("arrive", "type filter hook prerouting priority mangle; policy accept;", _arrive(spec)),
         _chain("input", "type filter hook input priority -10; policy accept;", _input(spec)),
@@ -52,6 +62,8 @@ def table(spec: Spec) -> str:
         "# Made by binder-node from the inventory; docs/explanation/firewall.md explains it.\n"
         f"table inet {TABLE} {{}}\ndelete table inet {TABLE}\n"
         f"table inet {TABLE} {{\n" + "\n".join(chains) + "}\n"
+        # Without the wildcard a missing file is an error.
+        f'include "{limits.KEPT_FILE}*"\n'
     )
 
 
@@ -65,8 +77,6 @@ def _sets() -> str:
     return (
         "\tset reserved {\n\t\ttype ipv4_addr; flags interval; auto-merge;\n"
         f"\t\telements = {{\n\t\t\t{reserved}\n\t\t}}\n\t}}\n"
-        "\t# Sources that make new connections too fast, with what they have left.\n"
-        "\tset fast {\n\t\ttype ipv4_addr; size 65535; flags dynamic; timeout 1m;\n\t}\n"
     )
 
 
@@ -78,8 +88,10 @@ def _arrive(spec: Spec) -> list[str]:
     """What a build step asks for, judged by the address that it asked for: kube-proxy has rewritten nothing yet."""
     rules = []
     for source in (f"iifname {BRIDGE}", f"ip saddr {spec.buildkit.network}"):
-        rules.append(f"{source} ct state new fib daddr type {{ local, broadcast, multicast }} counter jump refuse")
-        rules.append(f"{source} ct state new ip daddr @reserved counter jump refuse")
+        rules.append(
+            f"{source} ct state new fib daddr type {{ local, broadcast, multicast }} counter name node jump refuse"
+        )
+        rules.append(f"{source} ct state new ip daddr @reserved counter name private jump refuse")
     return rules
 
 
@@ -90,13 +102,13 @@ def _input(spec: Spec) -> list[str]:
     return [
         "iifname lo accept",
         "ct state established,related accept",
-        f'iifname {BRIDGE} counter jump refuse comment "builds reach nothing of the node"',
-        f'ip saddr {spec.buildkit.network} counter jump refuse comment "nor with their address, from elsewhere"',
+        f'iifname {BRIDGE} counter name node jump refuse comment "builds reach nothing of the node"',
+        f'ip saddr {spec.buildkit.network} counter name node jump refuse comment "nor by their address"',
         # The API server for controllers and the hub, the registry for BinderHub's questions. Which pod may ask is
         # NetworkPolicy's; the kubelet, MinIO and ssh answer no pod.
         f"ip saddr {spec.kubernetes.pod_network} tcp dport {{ {ports} }} accept",
         f'ip saddr {spec.kubernetes.pod_network} tcp dport {{ 80, 443 }} accept comment "its own public names"',
-        f"ip saddr {spec.kubernetes.pod_network} counter jump refuse",
+        f"ip saddr {spec.kubernetes.pod_network} counter name node jump refuse",
         "jump from_outside",
     ]
 
@@ -105,7 +117,7 @@ def _from_outside(spec: Spec) -> list[str]:
     rules = []
     if spec.ssh.admin_networks:
         rules.append(f"ip saddr {_networks(spec.ssh.admin_networks)} tcp dport {spec.ssh.port} accept")
-    rules.append("tcp dport { 80, 443 } accept")
+    rules += [*limits.callers(), "tcp dport { 80, 443 } accept"]
     if spec.kubernetes.api_from:
         rules.append(f"ip saddr {_networks(spec.kubernetes.api_from)} tcp dport {API_PORT} accept")
     return [
@@ -114,36 +126,53 @@ def _from_outside(spec: Spec) -> list[str]:
         'meta l4proto ipv6-icmp accept comment "neighbour discovery"',
         'udp sport 67 udp dport 68 accept comment "DHCP"',
         'meta pkttype { broadcast, multicast } drop comment "nobody asked us"',
-        "counter jump refuse",
+        "counter name outside jump refuse",
     ]
 
 
 def _forward(spec: Spec) -> list[str]:
     pods, services, builds = spec.kubernetes.pod_network, spec.kubernetes.service_network, spec.buildkit.network
     inside = _networks((pods, services))
+    # With a central deploy pods push images to a bucket: its own chart limits users'.
+    upload = [] if spec.central else limits.upload(spec.abuse, _networks((pods, builds)), inside)
     return [
+        *upload,
         "ct state established,related accept",
         f"iifname {BRIDGE} jump from_builds",
         f"ip saddr {builds} jump from_builds",
         f'oifname {BRIDGE} counter jump refuse comment "nobody calls a build step"',
-        f'ip saddr {pods} ip daddr 169.254.0.0/16 counter jump refuse comment "metadata service"',
+        f'iifname {PODS} ip saddr != {pods} counter name false_source drop comment "a pod with another\'s address"',
+        f'ip saddr {pods} ip daddr 169.254.0.0/16 counter name private jump refuse comment "metadata service"',
+        f"ip saddr {pods} ip daddr != {inside} jump from_pods",
         f'ip saddr {pods} accept comment "NetworkPolicy decides by label"',
+        *(f"ip daddr {inside} {rule}" for rule in limits.callers()),
         # Ingress arrives here after its address was rewritten; nothing else from outside has business with a pod.
         f"ip daddr {inside} meta l4proto {{ tcp, udp }} ct status dnat ct original proto-dst {{ 80, 443 }} accept",
-        f"ip daddr {inside} counter jump refuse",
+        f"ip daddr {inside} counter name outside jump refuse",
+    ]
+
+
+def _from_pods() -> list[str]:
+    return [
+        "ct state invalid counter name invalid drop",
+        # The cluster's own resolver asks the world for all pods; users' may not (NetworkPolicy).
+        "udp dport 53 return",
+        "ct state new jump asks",
     ]
 
 
 def _from_builds() -> list[str]:
     outward = ", ".join(str(port) for port in OUTWARD)
     return [
-        "meta nfproto ipv6 counter jump refuse",
-        'ip daddr @reserved counter jump refuse comment "node, pods, neighbours, metadata, private networks"',
-        f"ct state new add @fast {{ ip saddr limit rate over {NEW_RATE}/second burst {NEW_BURST} packets }} "
-        'counter jump refuse comment "a scan"',
+        "meta nfproto ipv6 counter name private jump refuse",
+        'ip daddr @reserved counter name private jump refuse comment "node, pods, neighbours, private networks"',
+        "ct state invalid counter name invalid drop",
+        f"ct state new limit rate over {limits.FLOOD_RATE}/second burst {limits.FLOOD_BURST} packets "
+        'counter name flood jump refuse comment "all steps together, whatever source they say"',
+        "ct state new jump asks",
         "meta l4proto { tcp, udp } th dport 53 accept",
         f"tcp dport {{ {outward} }} accept",
-        "counter jump refuse",
+        "counter name port jump refuse",
     ]
 
 
@@ -163,6 +192,12 @@ def _unit() -> str:
             ("Conflicts", "shutdown.target"),
         ],
         # No ExecStop: a stopped unit leaves the table where it is, and a restart replaces it in one transaction.
-        Service=[("Type", "oneshot"), ("RemainAfterExit", "yes"), ("ExecStart", f"/usr/sbin/nft -f {RULES}")],
+        Service=[
+            ("Type", "oneshot"),
+            ("RemainAfterExit", "yes"),
+            # Who is cut stays cut.
+            ("ExecStartPre", f"-/usr/bin/python3 {limits.KEEP} {limits.KEPT_FILE} {' '.join(limits.KEPT)}"),
+            ("ExecStart", f"/usr/sbin/nft -f {RULES}"),
+        ],
         Install=[("WantedBy", "multi-user.target")],
     )

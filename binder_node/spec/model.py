@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from binder_node.spec.abuse import Abuse
 from binder_node.spec.backup import Backup
 from binder_node.spec.cost import Cost
 from binder_node.spec.eventlog import Events
@@ -358,6 +359,7 @@ class Spec(Model):
     )
     federation: Federation = Field(default_factory=lambda: Federation())
     backup: Backup = Field(default_factory=lambda: Backup())
+    abuse: Abuse = Field(default_factory=lambda: Abuse())
     cost: Cost = Field(default_factory=lambda: Cost())
     events: Events = Field(default_factory=lambda: Events())
 
