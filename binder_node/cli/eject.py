@@ -24,7 +24,7 @@ def eject(
     bundle: BundleOption = None,
     output: OutputOption = Output.text,
 ) -> None:
-    """Write a node as plain files, to run it without this: Helm values, manifests, host files, a README.
+    """Write a node as plain files, to run it without this toolkit: values, manifests, host files, README.
 
     The node's secrets are among them, in clear. No machine is touched.
     """

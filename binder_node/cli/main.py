@@ -75,7 +75,7 @@ COMMANDS = {
         "backup": "Have the node make a backup now: hub's database, certificates, K3s's state, secrets.",
     },
     ("A node", "eject"): {
-        "eject": "Write a node as plain files, to run it without this: Helm values, manifests, host files, a README.",
+        "eject": "Write a node as plain files, to run it without this toolkit: values, manifests, host files, README.",
     },
     ("On a node", "launch"): {
         "launch": "Build and launch a repository, its log streamed. With --run, code runs there; its output is shown.",
@@ -91,6 +91,10 @@ COMMANDS = {
     },
     ("On a node", "events"): {
         "events": "Launches of the last days, the repositories launched most, and what failed and why.",
+    },
+    ("On a node", "abuse"): {
+        "abuse": "Show who was cut and why: repository, pod, address, counts; and who asked for mail or banned networks.",
+        "explain": "Show one launch's timeline, its pods long gone: build, kubelet, out-of-memory, cuts.",
     },
     ("On a node", "access"): {
         "ssh": "Log in, strictly: only the host key that was made for this node is taken.",

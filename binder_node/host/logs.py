@@ -10,6 +10,7 @@ UNITS = {
     "backup": ("binder-node-backup.service",),
     "events": ("binder-node-events.service",),
     "firewall": ("binder-node-firewall.service",),
+    "watch": ("binder-node-watch.service",),
 }
 
 

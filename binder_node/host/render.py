@@ -19,6 +19,7 @@ from binder_node.host.minio import minio
 from binder_node.host.registry import registry
 from binder_node.host.state import state
 from binder_node.host.wanted import Component, File, Wanted
+from binder_node.host.watch import watch
 from binder_node.layout import PINS
 from binder_node.node import Sealing
 from binder_node.secrets.model import Secrets
@@ -58,6 +59,7 @@ def render(
         *([] if spec.central else [buildkit(spec, artifacts)]),
         *([backup(spec, secrets, artifacts, sealing)] if spec.backup.hours else []),
         *([] if spec.central else [events(spec, secrets)]),
+        watch(spec),
         *([Component("pins", files=(File(str(PINS), made_of.encode()),))] if made_of else []),
     ]
     return Wanted(spec.name, tuple(components))

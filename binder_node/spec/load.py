@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from binder_node import hostkeys
 from binder_node.errors import InputError, Problem
 from binder_node.spec import (
+    banned,
     rules,
     rules_clouds,  # noqa: F401 - for the rules that it registers
     rules_federation,  # noqa: F401 - as well
@@ -37,6 +38,7 @@ PATHS: tuple[tuple[str, str], ...] = (
     ("tls", "key"),
     ("tls", "authority"),
     ("binderhub", "values"),
+    ("abuse", "banned_file"),
 )
 
 
@@ -120,7 +122,16 @@ def _whole(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
         inner = data.get(section)
         if isinstance(inner, dict) and name in inner:
             data[section] = {**inner, name: _absolute(inner[name], folder)}
-    return _with_known_host(data, folder / hostkeys.FILE)
+    return _with_banned(_with_known_host(data, folder / hostkeys.FILE))
+
+
+def _with_banned(data: dict[str, Any]) -> dict[str, Any]:
+    """``abuse.banned`` with the networks of ``abuse.banned_file``; where the file is wrong, each line of it is told."""
+    abuse = data.get("abuse")
+    if not isinstance(abuse, dict) or not isinstance(abuse.get("banned_file"), str):
+        return data
+    found, said = banned.read(Path(abuse["banned_file"])), abuse.get("banned")
+    return {**data, "abuse": {**abuse, "banned": [*(said if isinstance(said, list) else []), *found]}}
 
 
 def _with_known_host(data: dict[str, Any], file: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ SECONDS = 20
 
 def elements(document: dict[str, Any]) -> list[str]:
     """The elements of the one set in nft's JSON, as they stand behind ``add element``."""
-    found = next((item["set"] for item in document["nftables"] if "set" in item), {})
+    found: dict[str, Any] = next((item["set"] for item in document["nftables"] if "set" in item), {})
     return [element(item) for item in found.get("elem", [])]
 
 
