@@ -34,16 +34,13 @@ def firewall(spec: Spec) -> Component:
         "firewall",
         packages=("nftables",),
         folders=(Folder(str(LIB)),),
-        files=(File(RULES, table(spec).encode()), File(limits.KEEP, script("keep").encode())),
+        files=(File(RULES, whole(spec).encode()), File(limits.KEEP, script("keep").encode())),
         units=(Unit(UNIT, _unit(), restart_on=(RULES,)),),
     )
 
 
 def table(spec: Spec) -> str:
-    """The whole file for ``nft -f``: the table is made if missing, dropped and made anew, in one transaction.
-
-    What was noted of sources before is in a file of its own, where the unit has just written it.
-    """
+    """The table for ``nft -f``: made if missing, dropped and made anew, in one transaction."""
     chains = [
         _sets(),
         limits.sets(spec.abuse),
@@ -62,9 +59,13 @@ def table(spec: Spec) -> str:
         "# Made by binder-node from the inventory; docs/explanation/firewall.md explains it.\n"
         f"table inet {TABLE} {{}}\ndelete table inet {TABLE}\n"
         f"table inet {TABLE} {{\n" + "\n".join(chains) + "}\n"
-        # Without the wildcard a missing file is an error.
-        f'include "{limits.KEPT_FILE}*"\n'
     )
+
+
+def whole(spec: Spec) -> str:
+    """The file that is loaded: the table, and in the same transaction what the unit has just noted of the last one."""
+    # Without the wildcard a missing file would be an error.
+    return table(spec) + f'include "{limits.KEPT_FILE}*"\n'
 
 
 def _chain(name: str, hook: str | None, rules: Iterable[str]) -> str:

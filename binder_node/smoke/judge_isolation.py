@@ -20,7 +20,7 @@ SPACE = "kubernetes.io/metadata.name"
 # A public address of nobody's (no range of layout.RESERVED holds it): where users' code has to get to.
 PUBLIC = Peer("8.8.8.8", 443)
 # In nftables' JSON: what differs between two loads of the same rules.
-_CHANGING = ("handle", "position")
+_CHANGING = ("handle", "position", "packets", "bytes")
 
 
 def rules(text: str, growing: Collection[str] = ()) -> list[Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from binder_node.host.firewall import table
+from binder_node.host.firewall import whole
 from binder_node.spec.model import Spec
 
 NEEDS = [
@@ -158,7 +158,7 @@ def make(stack: ExitStack) -> None:
 def made_world(folder: Path, spec: Spec) -> Iterator[World]:
     """The namespaces with all that answers in them, for the block; the rules in ``folder``."""
     rules = folder / "firewall.nft"
-    rules.write_text(table(spec))
+    rules.write_text(whole(spec))
     with ExitStack() as stack:
         make(stack)
         for name, ports in PORTS.items():

@@ -190,7 +190,8 @@ def test_data_disk() -> None:
 @pytest.mark.parametrize("spec", [sample_spec(), other_spec()])
 def test_rules_that_were_taken_away_are_missed_and_added_ones_are_not(spec: object) -> None:
     wanted = judge.rules_wanted(table(spec))  # type: ignore[arg-type]
-    assert set(wanted) == {"from_outside", "from_builds", "refuse", "arrive", "input", "forward", "leave"}
+    hooks = {"arrive", "input", "forward", "leave"}
+    assert set(wanted) == hooks | {"from_outside", "from_builds", "from_pods", "asks", "meets", "refuse"}
     assert wanted["refuse"] == 2
     assert wanted["arrive"] == 4
     assert judge.firewall(wanted, {chain: count + 1 for chain, count in wanted.items()}) is None
