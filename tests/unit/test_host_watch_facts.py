@@ -9,6 +9,7 @@ from typing import Any
 
 from binder_node.host.on_node import keep
 from binder_node.host.on_node.watch import facts
+from binder_node.host.on_node.watch.api import credentials
 from binder_node.host.on_node.watch.journal import Journal, tidy_logs
 
 # As nftables 1.0.6 prints them.
@@ -151,3 +152,17 @@ def test_a_logs_folder_stays_bounded(tmp_path: Path) -> None:
         os.utime(tmp_path / f"{name}.log", (now - age * 86400, now - age * 86400))
     tidy_logs(tmp_path, 3, now)
     assert [file.name for file in tmp_path.iterdir()] == ["new.log"]
+
+
+def test_k3s_own_kubeconfig_is_read_without_a_yaml_library() -> None:
+    text = (
+        "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: QQ==\n"
+        "    server: https://127.0.0.1:6443\n  name: default\nusers:\n- name: default\n  user:\n"
+        '    client-certificate-data: "Qg=="\n    client-key-data: Qw==\n'
+    )
+    assert credentials(text) == {
+        "server": "https://127.0.0.1:6443",
+        "certificate-authority-data": "QQ==",
+        "client-certificate-data": "Qg==",
+        "client-key-data": "Qw==",
+    }

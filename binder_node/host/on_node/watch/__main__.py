@@ -48,6 +48,8 @@ class Watcher:
         self.pods: dict[str, facts.Pod] = {}
         self.states: dict[str, str] = {}
         self.listed: set[str] = set()
+        self.events: set[tuple[str, str]] = set()
+        self.relisted: set[tuple[str, str]] = set()
         self.sets: dict[str, dict[facts.Key, tuple[int, int]]] = {name: {} for name in CUTS}
         self.told: dict[facts.Key, float] = {}
         self.kept = self.journal.totals()
@@ -57,15 +59,28 @@ class Watcher:
     def change(self, kind: str, what: str, found: Any, now: float) -> None:
         """One change that Kubernetes told."""
         if kind == "events":
-            record = facts.event(found) if found is not None and what != "DELETED" else None
-            if record is not None:
-                self.journal.write(record, now)
-            return
-        if what == "LISTED":
+            self.event(what, found, now)
+        elif what == "LISTED":
             for uid in set(self.pods) - self.listed:
                 self.forget(uid, now)
             self.listed = set()
+        else:
+            self.pod(what, found, now)
+
+    def event(self, what: str, found: Any, now: float) -> None:
+        """Each event once, though every list has all of the last hour."""
+        if what == "LISTED":
+            self.events, self.relisted = self.relisted, set()
             return
+        mark = (found["metadata"]["uid"], found["metadata"]["resourceVersion"])
+        if what == "SEEN":
+            self.relisted.add(mark)
+        record = facts.event(found) if what != "DELETED" and mark not in self.events else None
+        if record is not None:
+            self.events.add(mark)
+            self.journal.write(record, now)
+
+    def pod(self, what: str, found: Any, now: float) -> None:
         pod, state = facts.pod(found), facts.state(found)
         if what == "SEEN":
             self.listed.add(pod.uid)
