@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from binder_node.host import limits, on_node
 from binder_node.host.firewall import whole
 from binder_node.spec.model import Spec
 
@@ -97,6 +98,7 @@ class World:
 
     spec: Spec
     rules: Path
+    kept: Path  # of the table before, on a node in /run
 
     def ask(self, where: str, *asked: tuple[str, str, str, int]) -> list[tuple[str, float]]:
         answers = json.loads(inside(where, sys.executable, "-c", PROBE, data=json.dumps(asked)))
@@ -109,9 +111,17 @@ class World:
         return {port: outcome for port, (outcome, _) in zip(ports, found, strict=True)}
 
     def load(self) -> None:
+        """A table that remembers nothing."""
+        self.kept.unlink(missing_ok=True)
+        inside(NODE, "nft", "-f", str(self.rules))
+
+    def replace(self) -> None:
+        """As the unit does it: what sets hold is noted, then loaded with the new table."""
+        inside(NODE, sys.executable, str(KEEP), str(self.kept), *limits.KEPT)
         inside(NODE, "nft", "-f", str(self.rules))
 
 
+KEEP = Path(on_node.__file__).parent / "keep.py"
 REFUSED = "ConnectionRefusedError"
 
 
@@ -157,8 +167,8 @@ def make(stack: ExitStack) -> None:
 @contextmanager
 def made_world(folder: Path, spec: Spec) -> Iterator[World]:
     """The namespaces with all that answers in them, for the block; the rules in ``folder``."""
-    rules = folder / "firewall.nft"
-    rules.write_text(whole(spec))
+    rules, kept = folder / "firewall.nft", folder / "kept.nft"
+    rules.write_text(whole(spec).replace(limits.KEPT_FILE, str(kept)))
     with ExitStack() as stack:
         make(stack)
         for name, ports in PORTS.items():
@@ -167,6 +177,6 @@ def made_world(folder: Path, spec: Spec) -> Iterator[World]:
             stack.callback(server.kill)
             assert server.stdout is not None
             assert server.stdout.readline() == "ready\n"
-        made = World(spec, rules)
+        made = World(spec, rules, kept)
         made.load()
         yield made

@@ -108,7 +108,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture(autouse=True)
 def _fresh(world: World) -> None:
     """Each test begins with a table that remembers nothing."""
-    inside(NODE, "rm", "-f", limits.KEPT_FILE)
     world.load()
 
 
@@ -315,10 +314,7 @@ def test_who_is_cut_stays_cut_when_the_table_is_replaced(world: World) -> None:
     world.tcp(POD, PUBLIC, 25)
     before = {name: elements(name) for name in ("too_many", "met")}
     assert before["too_many"]
-    keep = Path(__file__).parents[2] / "binder_node/host/on_node/keep.py"
-    inside(NODE, sys.executable, str(keep), limits.KEPT_FILE, *limits.KEPT)
-    world.load()
-    inside(NODE, "rm", "-f", limits.KEPT_FILE)
+    world.replace()
     assert {name: elements(name) for name in ("too_many", "met")} == before
     assert world.tcp(POD, PUBLIC, 80) == {80: REFUSED}
     time.sleep(CUT)

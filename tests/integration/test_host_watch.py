@@ -18,6 +18,7 @@ import pytest
 from binder_node.abuse import report
 from binder_node.host import limits
 from binder_node.host.on_node import watch
+from binder_node.host.on_node.watch import steps
 from tests.integration.firewall_world import (
     NEEDS,
     NODE,
@@ -50,7 +51,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(autouse=True)
 def _fresh(world: World) -> None:
-    inside(NODE, "rm", "-f", limits.KEPT_FILE)
     world.load()
 
 
@@ -136,7 +136,20 @@ def test_a_list_of_banned_networks_is_read_and_outlives_a_replacement(world: Wor
     assert world.tcp(POD, PUBLIC, 80) == {80: POD_ADDRESS}
     with watching(tmp_path, f"--banned-url=file://{tmp_path}/banned.txt"):
         until(lambda: world.tcp(POD, PUBLIC, 80) == {80: REFUSED})
-    keep = Path(watch.__file__).parents[1] / "keep.py"
-    inside(NODE, sys.executable, str(keep), limits.KEPT_FILE, *limits.KEPT)
-    world.load()
+    world.replace()
     assert world.tcp(POD, PUBLIC, 80) == {80: REFUSED}
+
+
+def test_a_steps_command_is_found_by_its_address(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    del world
+    group = tmp_path / "memory/builds/buildkit/step"
+    group.mkdir(parents=True)
+    monkeypatch.setattr(steps, "CGROUPS", tmp_path)  # a group of our own needs no rights on the machine's
+    argv = ["ip", "netns", "exec", STEP, "/bin/sh", "-c", "sleep 60; true"]
+    with subprocess.Popen(argv) as process:
+        try:
+            (group / "cgroup.procs").write_text(f"{process.pid}\n")
+            until(lambda: steps.command("builds", STEP_ADDRESS) == "sleep 60; true", 5)
+            assert steps.command("builds", POD_ADDRESS) == ""
+        finally:
+            process.terminate()
