@@ -124,8 +124,11 @@ def _show_suspects(found: list[Asked], to: str) -> None:
 
 def _show_launch(found: Explained) -> None:
     from binder_node.cli.output import say, table
+    from binder_node.lifecycle.abuse import MOST
 
     table("", ["at", "pod", "what"], [[line.at, line.pod, line.what] for line in found.timeline])
+    if len(found.pods) > MOST:
+        say(f"{len(found.pods)} pods; these are the last {MOST} of them: say a pod's name for another")
     for pod, text in found.logs.items():
         say(f"{pod}: the last lines of its log")
         for line in text:

@@ -20,13 +20,15 @@ from binder_node.layout import ABUSE_STATE, BUILD_LOGS
 from binder_node.lifecycle.opened import Opened, access_of
 
 SECONDS = 60.0
+# A repository may have been launched a thousand times today.
+MOST = 20
 CUTS = ("too_fast", "too_many")
 ALL = ("pod", "event", "cut", "free", "refused", "met")
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """Of a launch: its ``pods``, what happened, the last lines of its builds' logs."""
+    """Of a launch: its ``pods``, what happened (to the last :data:`MOST`), the last lines of its builds' logs."""
 
     node: str
     pods: tuple[str, ...]
@@ -57,13 +59,10 @@ def explained(opened: Opened, launch: str, hours: float, lines: int) -> Explaine
             f"nothing of it ran in the last {hours:g} hours",
             f"look further back with --hours; {opened.spec.abuse.keep_days} days are kept",
         )
-    records: list[Any] = []
-    logs: dict[str, tuple[str, ...]] = {}
-    for pod in pods[-lines:]:
-        found = _read(opened, {**span, "kinds": ALL, "words": (pod,), "tail": lines})
-        records += found["records"]
-        logs |= {name: tuple(text) for name, text in found["logs"].items()}
-    return Explained(opened.spec.name, tuple(pods), tuple(report.timeline(records)[-lines:]), logs)
+    last = pods[-MOST:]
+    found = _read(opened, {**span, "kinds": ALL, "words": last, "tail": lines})
+    logs = {pod: tuple(text) for pod, text in found["logs"].items() if pod in last}
+    return Explained(opened.spec.name, tuple(pods), tuple(report.timeline(found["records"])[-lines:]), logs)
 
 
 def complained(opened: Opened, to: str, at: str) -> list[Asked]:

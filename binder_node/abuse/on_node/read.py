@@ -1,9 +1,9 @@
 """Read what the node remembers of the past days (host/on_node/watch); JSON on stdin and stdout.
 
 In: ``{"state": FOLDER, "logs": FOLDER, "since": TIME, "until": TIME, "kinds": [...], "words": [...], "to": ADDRESS,
-"sets": [...], "tail": LINES}``. A record is told when it is of one of ``kinds``, within the time, says each of
-``words`` (a pod's name, a repository) and, with ``to``, went there. Out: ``{"records", "totals", "sets", "logs",
-"more"}``.
+"sets": [...], "tail": LINES}``. A record is told when it is of one of ``kinds``, within the time, says one of ``words``
+(a pod's name, a repository; none: whatever it says) and, with ``to``, went there.
+Out: ``{"records", "totals", "sets", "logs", "more"}``.
 
 Sent as text and run by the node's own python3: standard library only, nothing newer than Python 3.10.
 """
@@ -32,7 +32,7 @@ def records(ask: dict[str, Any]) -> Iterator[dict[str, Any]]:
             continue
         with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
             for line in lines:
-                if words and not all(word in line.lower() for word in words):
+                if words and not any(word in line.lower() for word in words):
                     continue
                 try:
                     found = json.loads(line)
