@@ -168,9 +168,10 @@ def _from_builds() -> list[str]:
         "meta nfproto ipv6 counter name private jump refuse",
         'ip daddr @reserved counter name private jump refuse comment "node, pods, neighbours, private networks"',
         "ct state invalid counter name invalid drop",
+        "ct state new jump asks",
+        # Behind the rest: who is cut takes nothing away from the others.
         f"ct state new limit rate over {limits.FLOOD_RATE}/second burst {limits.FLOOD_BURST} packets "
         'counter name flood jump refuse comment "all steps together, whatever source they say"',
-        "ct state new jump asks",
         "meta l4proto { tcp, udp } th dport 53 accept",
         f"tcp dport {{ {outward} }} accept",
         "counter name port jump refuse",

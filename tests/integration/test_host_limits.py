@@ -25,6 +25,7 @@ from tests.integration.firewall_world import (
     PUBLIC,
     REFUSED,
     STEP,
+    STEP2,
     STEP_ADDRESS,
     STRANGER,
     World,
@@ -43,6 +44,7 @@ BAD = "198.18.77.66"
 SYN_SCAN = """
 import socket, struct, sys, time
 source, rate, seconds, port = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+many = source.endswith(".")  # the network's first half: another source for each packet
 def checksum(data):
     total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
     total = (total >> 16) + (total & 0xFFFF)
@@ -52,7 +54,8 @@ begin = time.monotonic()
 sent = 0
 while time.monotonic() - begin < seconds:
     target = "11.0.%d.%d" % (sent // 250 % 250, sent % 250 + 1)
-    addresses = socket.inet_aton(source) + socket.inet_aton(target)
+    mine = "%s%d.%d" % (source, sent // 250 % 250, sent % 250 + 2) if many else source
+    addresses = socket.inet_aton(mine) + socket.inet_aton(target)
     tcp = struct.pack("!HHIIBBHHH", 40000 + sent % 20000, port, sent, 0, 5 << 4, 2, 1024, 0, 0)
     total = checksum(addresses + struct.pack("!BBH", 0, 6, len(tcp)) + tcp)
     tcp = tcp[:16] + struct.pack("!H", total) + tcp[18:]
@@ -190,8 +193,27 @@ def test_a_flood_of_one_target_is_cut(world: World, where: str) -> None:
     assert elements("too_many") == {}
 
 
-def test_addresses_that_are_not_ones_own_do_not_leave(world: World) -> None:
-    """Neither one from elsewhere, nor the many that a step could take from its own network."""
+def test_a_scan_takes_nothing_away_from_other_builds(world: World) -> None:
+    argv = ["ip", "netns", "exec", STEP, sys.executable, "-c", SYN_SCAN, STEP_ADDRESS, "2000", "4", "443"]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as scan:
+        time.sleep(2)
+        outcomes = {outcome for outcome, _ in world.ask(STEP2, *[("tcp", "", PUBLIC, 80)] * 100)}
+        assert scan.poll() is None
+        scan.terminate()
+    assert outcomes == {NODE_ADDRESS}
+
+
+def test_a_build_that_takes_many_addresses_is_held_back_by_what_all_have(world: World) -> None:
+    del world
+    seen: list[tuple[int, float]] = []
+    with sniffed(seen):
+        sent = int(inside(STEP, sys.executable, "-c", SYN_SCAN, "10.10.", "3000", "2", "443"))
+    assert sent > 5000
+    assert seen[0][0] <= limits.FLOOD_BURST + limits.FLOOD_RATE * 3
+    assert counter("flood") > 0
+
+
+def test_a_pod_sends_nothing_by_an_address_from_elsewhere(world: World) -> None:
     del world
     seen: list[tuple[int, float]] = []
     with sniffed(seen):
