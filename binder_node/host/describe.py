@@ -43,8 +43,8 @@ ABOUT = {
     "buildkit": "the image builder",
     "backup": "what is not in the bucket, encrypted into a bucket on a timer",
     "events": "the log of launches, archived in the bucket on a timer",
-    "pins": "what all of it was made of: versions, places, digests; what `binder-node upgrade` goes back to",
     "watch": "remembers who asked for what and was cut, longer than pods live; see `binder-node abuse`",
+    "pins": "what all of it was made of: versions, places, digests; what `binder-node upgrade` goes back to",
 }
 
 
