@@ -22,7 +22,7 @@ HoursOption = Annotated[float, typer.Option("--hours", min=0.01, help="How far t
     epilog="Examples:  binder-node abuse bids   ·   binder-node abuse bids --hours 168 -o json | jq '.cuts[].repo'",
 )
 def abuse(node: NodeArgument, hours: HoursOption = 24, output: OutputOption = Output.text) -> None:
-    """Show who was cut and why: repository, pod, address, counts; and who asked for mail or banned networks."""
+    """Show who was cut and why: repository, pod, address, counts; who asked for mail or banned networks."""
     from binder_node.cli.output import document
     from binder_node.cli.run import errors
     from binder_node.lifecycle import abuse as asking

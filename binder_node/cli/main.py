@@ -93,7 +93,7 @@ COMMANDS = {
         "events": "Launches of the last days, the repositories launched most, and what failed and why.",
     },
     ("On a node", "abuse"): {
-        "abuse": "Show who was cut and why: repository, pod, address, counts; and who asked for mail or banned networks.",
+        "abuse": "Show who was cut and why: repository, pod, address, counts; who asked for mail or banned networks.",
         "explain": "Show one launch's timeline, its pods long gone: build, kubelet, out-of-memory, cuts.",
     },
     ("On a node", "access"): {
