@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
 
@@ -33,6 +32,7 @@ from tests.integration.firewall_world import (
     ip,
     made_world,
 )
+from tests.integration.package_index import packages
 from tests.unit.host_samples import sample_spec
 
 pytestmark = NEEDS
@@ -220,24 +220,6 @@ def test_a_pod_sends_nothing_by_an_address_from_elsewhere(world: World) -> None:
         inside(POD, sys.executable, "-c", SYN_SCAN, "198.51.100.9", "200", "1", "443")
     assert seen[0][0] == 0
     assert counter("false_source") >= 190
-
-
-def packages(folder: Path, count: int) -> list[str]:
-    """A package index of ``count`` wheels in ``folder``, each with a file of its own; their names."""
-    names = [f"part-{number}" for number in range(count)]
-    for name in names:
-        module = name.replace("-", "_")
-        page = folder / "simple" / name
-        page.mkdir(parents=True)
-        wheel = f"{module}-1.0-py3-none-any.whl"
-        with ZipFile(page / wheel, "w") as archive:
-            archive.writestr(f"{module}.py", f"name = {name!r}\n" + "#" * 200_000)
-            info = f"{module}-1.0.dist-info"
-            archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-            archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            archive.writestr(f"{info}/RECORD", "")
-        (page / "index.html").write_text(f'<a href="{wheel}">{wheel}</a>')
-    return names
 
 
 @contextmanager

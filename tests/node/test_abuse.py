@@ -1,89 +1,148 @@
-"""A scan from a user's server and one from a build: cut, counted, and told with the repository that they came from."""
+"""Scans from a user's server, from its network and from builds: cut within seconds, counted, and told with the
+repository that they came from. Who installs and clones beside them is not cut."""
 
 from __future__ import annotations
 
+import base64
 import json
+import shutil
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.package_index import packages
 from tests.node.harness import Home, shared_node
 
 pytestmark = pytest.mark.node
 
 _, NETWORK = shared_node()
 WORLD = f"{NETWORK}.10"
+INDEX_PORT, PACKAGES = 4001, 60
+# Seconds within which a scan is cut.
+LIMIT = 5
 # Nobody has these addresses: the node's own neighbours are asked for them in vain, and no packet goes further.
 SCANNED = f"{NETWORK}.%d"
-# A user has no raw sockets: connections that are not waited for, 200 a second. Prints what the world says after 4 s.
-CONNECT_SCAN = f"""
-import json, socket, time
-begin, held = time.monotonic(), []
-while time.monotonic() - begin < 4:
+# 200 targets a second until it is cut, which every tenth time is tried, and a second more.
+SCAN = f"""
+import json, socket, struct, sys, time
+
+def target(number):
+    return "{SCANNED}" % (30 + number % 200), (80, 443, 873, 9418)[number // 200 % 4]
+
+held = []
+def connect(number):
     one = socket.socket(); one.setblocking(False)
-    number = len(held)
-    one.connect_ex(("{SCANNED}" % (30 + number % 200), (80, 443, 873)[number // 200 % 3]))
-    held.append(one)
-    time.sleep(max(0, begin + len(held) / 200 - time.monotonic()))
-try:
-    socket.create_connection(("{WORLD}", 80), 3)
-    after = "reached"
-except OSError as error:
-    after = type(error).__name__
-print(json.dumps(dict(tried=len(held), after=after)))
-"""
-# A build step is root: SYNs without a connection behind them.
-SYN_SCAN = f"""
-import json, socket, struct, time
+    one.connect_ex(target(number))
+    held.append(one)  # or it would end its attempt
+
 def checksum(data):
     total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
     total = (total >> 16) + (total & 0xFFFF)
     return ~(total + (total >> 16)) & 0xFFFF
-plug = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); plug.connect(("{WORLD}", 53))
-source = socket.inet_aton(plug.getsockname()[0])
-raw, begin, sent = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW), time.monotonic(), 0
-while time.monotonic() - begin < 4:
-    target = "{SCANNED}" % (30 + sent % 200)
-    ends = source + socket.inet_aton(target)
-    tcp = struct.pack("!HHIIBBHHH", 40000 + sent, (80, 443, 873, 9418)[sent // 200 % 4], sent, 0, 80, 2, 1024, 0, 0)
+
+def raw():
+    return socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+
+def syn(number):
+    plug = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); plug.connect(("{WORLD}", 53))
+    address, port = target(number)
+    ends = socket.inet_aton(plug.getsockname()[0]) + socket.inet_aton(address)
+    tcp = struct.pack("!HHIIBBHHH", 40000 + number, port, number, 0, 80, 2, 1024, 0, 0)
     total = checksum(ends + struct.pack("!BBH", 0, 6, len(tcp)) + tcp)
     tcp = tcp[:16] + struct.pack("!H", total) + tcp[18:]
-    raw.sendto(struct.pack("!BBHHHBBH", 69, 0, 40, sent, 0, 64, 6, 0) + ends + tcp, (target, 0))
-    sent += 1
-    time.sleep(max(0, begin + sent / 200 - time.monotonic()))
-try:
-    socket.create_connection(("{WORLD}", 80), 3)
-    after = "reached"
-except OSError as error:
-    after = type(error).__name__
-print("SCAN", json.dumps(dict(tried=sent, after=after)), flush=True)
-time.sleep(2)
+    with raw() as out:
+        out.sendto(struct.pack("!BBHHHBBH", 69, 0, 40, number, 0, 64, 6, 0) + ends + tcp, (address, 0))
+
+def refused():
+    try:
+        socket.create_connection(("{WORLD}", 80), 3).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+def scan(knock):
+    begin, tried, cut = time.monotonic(), 0, None
+    while time.monotonic() - begin < (cut["after"] + 1 if cut else 2 * {LIMIT}):
+        knock(tried)
+        tried += 1
+        if not cut and tried % 10 == 0 and refused():
+            cut = dict(after=time.monotonic() - begin, targets=tried)
+        time.sleep(max(0, begin + tried / 200 - time.monotonic()))
+    return dict(cut or dict(after=None, targets=None), tried=tried)
+
 """
+BY_NAME = """
+print("SCAN", json.dumps(scan({"syn": syn, "connect": connect}[sys.argv[1]])), flush=True)
+time.sleep(2)  # a step tells who it is for as long as it runs
+"""
+IN_A_SERVER = """
+try:
+    raw()
+    held_back = "no"
+except OSError as error:
+    held_back = type(error).__name__
+print(json.dumps(dict(scan(connect), raw=held_back)))
+"""
+# The world's index has `uv` as well: it asks for all packages side by side, as pip itself does not.
+INSTALL = f"""
+import glob, os, subprocess, sys, time, urllib.request
+begin, home = time.monotonic(), "/tmp/install"
+os.makedirs(home)
+urllib.request.urlretrieve("http://{WORLD}:{INDEX_PORT}/uv", home + "/uv")
+os.chmod(home + "/uv", 0o755)
+names = ["part-%d" % number for number in range({PACKAGES})]
+index = ["--index-url", "http://{WORLD}:{INDEX_PORT}/simple", "--allow-insecure-host", "{WORLD}"]
+place = ["--target", home + "/there", "--no-cache", "--no-config", "--python", sys.executable]
+subprocess.run([home + "/uv", "pip", "install", "-q", *index, *place, *names], check=True)
+subprocess.run(["git", "clone", "-q", "http://{WORLD}/minimal.git", home + "/cloned"], check=True)
+print("INSTALLED", len(glob.glob(home + "/there/part_*.py")), os.path.isdir(home + "/cloned/.git"), flush=True)
+"""
+INSTALLED = f"INSTALLED {PACKAGES} True"
+DOCKERFILE = "FROM docker.io/binder-node/base:1\nUSER root\nCOPY *.py ./\n{}\nUSER 1000\n"
 
 
-def cuts(home: Home, repo: str, seconds: float = 10) -> list[dict[str, Any]]:
-    """Cuts of ``repo`` that the node tells, within ``seconds`` of its telling."""
+def told(home: Home) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(home.run("abuse", "-o", "json").ok().out)
+    return found
+
+
+def cuts(home: Home, repo: str, count: int = 1, seconds: float = 10) -> list[dict[str, Any]]:
+    """Cuts of ``repo``, once the node tells of ``count``."""
     deadline = time.monotonic() + seconds
     while True:
-        told = json.loads(home.run("abuse", "-o", "json").ok().out)["cuts"]
-        found = [cut for cut in told if cut["repo"] == repo]
-        if found or time.monotonic() > deadline:
+        found = [cut for cut in told(home)["cuts"] if cut["repo"] == repo]
+        if len(found) >= count or time.monotonic() > deadline:
+            assert len(found) == count, found
             return found
-        time.sleep(1)
+        time.sleep(0.5)
+
+
+def was_cut(scan: dict[str, Any], cut: dict[str, Any]) -> None:
+    """What the scan saw and what the node tells of it."""
+    print(scan, cut["packets"], "refused")
+    assert scan["after"] < LIMIT
+    # 100 targets are met at once, three more each second; every tenth time it is looked whether it is over.
+    assert 90 <= scan["targets"] <= 100 + 3 * LIMIT + 10
+    assert cut["why"] == "too_many"
+    assert cut["packets"] >= (scan["tried"] - scan["targets"]) * 0.9 > 50
 
 
 def test_a_scan_from_a_users_server_is_cut_and_told_with_its_repository(home: Home, git: str) -> None:
     url = f"{git}/minimal.git"
-    ran = home.launch(url, "--run", CONNECT_SCAN).ok()
-    assert json.loads(ran.last["data"]["output"])["after"] == "ConnectionRefusedError"
+    scan = json.loads(home.launch(url, "--run", SCAN + IN_A_SERVER).ok().last["data"]["output"])
+    assert scan["raw"] == "PermissionError"  # a user sends no SYNs of his own making
     (cut,) = cuts(home, url)
-    assert (cut["kind"], cut["why"], cut["pod"][:8]) == ("session", "too_many", "jupyter-")
-    assert cut["packets"] > 300
+    was_cut(scan, cut)
+    assert (cut["kind"], cut["pod"][:8]) == ("session", "jupyter-")
     # Of the 100 that were let out a provider may complain.
     to = SCANNED % 30
-    told = json.loads(home.run("explain", "--to", to, "-o", "json").ok().out)["suspects"]
-    assert (told[0]["repo"], told[0]["pod"]) == (url, cut["pod"])
+    suspects = json.loads(home.run("explain", "--to", to, "-o", "json").ok().out)["suspects"]
+    assert (suspects[0]["repo"], suspects[0]["pod"]) == (url, cut["pod"])
     # The pod has gone; what became of it is still told.
     lines = json.loads(home.run("explain", cut["pod"], "-o", "json").ok().out)["timeline"]
     what = [line["what"] for line in lines]
@@ -92,29 +151,81 @@ def test_a_scan_from_a_users_server_is_cut_and_told_with_its_repository(home: Ho
     assert any(text.startswith("session: Running") for text in what)
 
 
-def test_a_scan_from_a_build_is_cut_and_told_with_its_repository(home: Home) -> None:
-    url = home.new_repository(
-        "scanner",
-        {
-            "scan.py": SYN_SCAN,
-            "Dockerfile": "FROM docker.io/binder-node/base:1\nCOPY scan.py .\nRUN python3 scan.py\n",
-        },
-    )
-    ran = home.launch(url).ok()
-    log = "\n".join(str(event["data"].get("log", "")) for event in ran.events)
-    assert '"after": "ConnectionRefusedError"' in log
+def test_a_syn_scan_from_a_servers_network_is_cut(home: Home) -> None:
+    """By the node's root in the pod's network: a user who had found a way to raw sockets."""
+    url = home.new_repository("syn", {"Dockerfile": "FROM docker.io/binder-node/base:1\n"})
+    kept = home.launch(url, "--keep").ok()
+    pod = "jupyter-" + kept.last["data"]["url"].split("/user/")[1].strip("/")
+    address = home.ssh(f"k3s kubectl get pod -n binder {pod} -o jsonpath='{{.status.podIP}}'").strip()
+    program = base64.b64encode((SCAN + BY_NAME).encode()).decode()
+    find = f'for one in $(ip netns list | cut -d" " -f1); do ip -n $one address | grep -q " {address}/" && break; done'
+    out = home.ssh(f"{find}; echo {program} | base64 -d | ip netns exec $one python3 - syn")
     (cut,) = cuts(home, url)
-    assert (cut["kind"], cut["why"], cut["step"]) == ("build", "too_many", "python3 scan.py")
-    assert cut["packets"] > 300
+    was_cut(json.loads(out.removeprefix("SCAN ")), cut)
+    assert (cut["kind"], cut["pod"], cut["source"]) == ("session", pod, address)
+    home.ssh(f"k3s kubectl delete pod -n binder {pod} --wait=false")
+
+
+def test_scans_from_a_build_are_cut_and_told_with_its_repository(home: Home) -> None:
+    """Its root has raw sockets; each step has an address of its own."""
+    runs = "\n".join(f"RUN python3 scan.py {kind}" for kind in ("syn", "connect"))
+    url = home.new_repository("scanner", {"scan.py": SCAN + BY_NAME, "Dockerfile": DOCKERFILE.format(runs)})
+    ran = home.launch(url).ok()
+    log = [str(event["data"].get("log", "")) for event in ran.events]
+    scans = [json.loads(line.partition("SCAN ")[2]) for line in log if "SCAN {" in line]
+    found = cuts(home, url, 2)
+    assert [cut["step"] for cut in found] == ["python3 scan.py syn", "python3 scan.py connect"]
+    for scan, cut in zip(scans, found, strict=True):
+        was_cut(scan, cut)
+        assert cut["kind"] == "build"
     explained = json.loads(home.run("explain", "scanner.git", "-o", "json").ok().out)
-    assert any("SCAN" in line for line in explained["logs"][cut["pod"]])  # of a pod that is gone
+    assert any("SCAN" in line for line in explained["logs"][found[0]["pod"]])  # of a pod that is gone
+
+
+@pytest.fixture
+def index(home: Home, git: str, tmp_path: Path) -> Iterator[Path]:
+    """A package index in the world; its log, a line a connection."""
+    assert git
+    packages(tmp_path / "index", PACKAGES)
+    uv = shutil.which("uv")
+    assert uv is not None
+    shutil.copy(uv, tmp_path / "index/uv")
+    serve = [sys.executable, "-u", "-m", "http.server", "--directory", str(tmp_path / "index"), str(INDEX_PORT)]
+    enter = ["nsenter", f"--net=/run/netns/world-{home.name}"]
+    log = tmp_path / "index.log"
+    with log.open("wb") as out, subprocess.Popen([*enter, *serve], stdout=out, stderr=out) as server:
+        try:
+            deadline = time.monotonic() + 20
+            while b"Serving HTTP" not in log.read_bytes():
+                assert time.monotonic() < deadline, "the index does not start"
+                time.sleep(0.1)
+            yield log
+        finally:
+            server.terminate()
+
+
+def test_sixty_packages_side_by_side_and_a_clone_pass_uncut(home: Home, index: Path) -> None:
+    before = told(home)["counted"]
+    files = {"install.py": INSTALL, "Dockerfile": DOCKERFILE.format("RUN python3 install.py && rm -r /tmp/install")}
+    url = home.new_repository("installer", files)
+    ran = home.launch(url, "--run", INSTALL).ok()
+    assert any(INSTALLED in str(event["data"].get("log", "")) for event in ran.events)
+    assert ran.last["data"]["output"].strip() == INSTALLED
+    connections = index.read_bytes().count(b'"GET ')
+    print(connections, "connections to the index")
+    assert connections >= 2 * 2 * PACKAGES  # from the build and from the server: its page and itself
+    time.sleep(2)  # the node looks once a second
+    after = told(home)
+    assert [cut for cut in after["cuts"] if "installer" in cut["repo"]] == []
+    for reason in ("too_many", "too_fast", "flood"):
+        assert after["counted"].get(reason, 0) == before.get(reason, 0), reason
 
 
 def test_what_the_node_counted_outlives_a_replacement_of_its_table(home: Home) -> None:
-    before = json.loads(home.run("abuse", "-o", "json").ok().out)
-    assert before["counted"]["too_many"] > 600
+    before = told(home)
+    assert before["counted"]["too_many"] > 300
     home.ssh("systemctl restart binder-node-firewall")
-    after = json.loads(home.run("abuse", "-o", "json").ok().out)
+    after = told(home)
     assert after["counted"]["too_many"] >= before["counted"]["too_many"]
     live = {cut["source"] for cut in before["cuts"] if not cut["until"]}
     assert live
