@@ -28,6 +28,7 @@ def test_the_whole_command() -> None:
         *("--trace=/t/trace", "--metadata-file=/t/metadata"),
         *("--local=context=/checkout", "--local=dockerfile=/checkout"),
         *("--opt", "filename=binder/Dockerfile"),
+        *("--opt", "hostname=buildkitsandbox"),
         *("--opt", "platform=linux/amd64"),
         *("--opt", "cmdline=docker/dockerfile"),
         *("--opt", "memory=2000000000"),
@@ -44,7 +45,7 @@ def test_the_whole_command() -> None:
 
 def test_without_limits_nothing_is_said_of_them() -> None:
     request = Request(tag="t", context=Path("/c"), built_in_frontend=False, output=Output(unpack=False, level=0))
-    assert command.options(request) == {"filename": "Dockerfile"}
+    assert command.options(request) == {"filename": "Dockerfile", "hostname": "buildkitsandbox"}
     assert command.output("t", request.output) == (
         "type=image,name=t,push=false,oci-mediatypes=true,compression=zstd,force-compression=true"
     )

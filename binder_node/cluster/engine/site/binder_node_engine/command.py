@@ -16,6 +16,12 @@ _BUILT_IN = re.compile(r"^(docker\.io/)?docker/dockerfile(:(?!.*labs)[\w.-]+)?(@
 _DIRECTIVE = re.compile(r"^\s*#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
 
 
+# BuildKit's own name for a step's host (executor/oci/hosts.go). It has to be said: a step without a name gets a network
+# that another one has just used (util/network/cniprovider/cni.go keeps them for five minutes), and with its address
+# what the firewall remembers of that one. One name for all: it is part of a step's cache key.
+HOST_NAME = "buildkitsandbox"
+
+
 @dataclass(frozen=True)
 class Output:
     """How the image is written. ``compression`` is a BuildKit name, ``level`` its level (0: the default)."""
@@ -77,7 +83,7 @@ def options(request: Request) -> dict[str, str]:
     The limits must be the same in every build: ``ulimit`` is part of a step's cache key. ``memory`` is not, but
     ``cgroup-parent`` is, which is why the build pod's cgroup cannot be handed over: no step would ever be cached.
     """
-    chosen = {"filename": request.dockerfile}
+    chosen = {"filename": request.dockerfile, "hostname": HOST_NAME}
     if request.platform:
         chosen["platform"] = request.platform
     if request.built_in_frontend:
