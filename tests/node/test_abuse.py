@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.integration.package_index import packages
-from tests.node.harness import Home, shared_node
+from tests.node.harness import Home, Ran, shared_node
 
 pytestmark = pytest.mark.node
 
@@ -111,15 +111,19 @@ def told(home: Home) -> dict[str, Any]:
     return found
 
 
-def cuts(home: Home, repo: str, count: int = 1, seconds: float = 10) -> list[dict[str, Any]]:
-    """Cuts of ``repo``, once the node tells of ``count``."""
+def cuts(home: Home, count: int, field: str, value: str, seconds: float = 10) -> list[dict[str, Any]]:
+    """Cuts whose ``field`` is ``value``, once the node tells of ``count``."""
     deadline = time.monotonic() + seconds
     while True:
-        found = [cut for cut in told(home)["cuts"] if cut["repo"] == repo]
+        found = [cut for cut in told(home)["cuts"] if cut[field] == value]
         if len(found) >= count or time.monotonic() > deadline:
             assert len(found) == count, found
             return found
         time.sleep(0.5)
+
+
+def pod_of(launched: Ran) -> str:
+    return "jupyter-" + str(launched.last["data"]["url"]).split("/user/")[1].strip("/")
 
 
 def was_cut(scan: dict[str, Any], cut: dict[str, Any]) -> None:
@@ -134,11 +138,12 @@ def was_cut(scan: dict[str, Any], cut: dict[str, Any]) -> None:
 
 def test_a_scan_from_a_users_server_is_cut_and_told_with_its_repository(home: Home, git: str) -> None:
     url = f"{git}/minimal.git"
-    scan = json.loads(home.launch(url, "--run", SCAN + IN_A_SERVER).ok().last["data"]["output"])
+    ran = home.launch(url, "--run", SCAN + IN_A_SERVER).ok()
+    scan = json.loads(ran.last["data"]["output"])
     assert scan["raw"] == "PermissionError"  # a user sends no SYNs of his own making
-    (cut,) = cuts(home, url)
+    (cut,) = cuts(home, 1, "pod", pod_of(ran))
     was_cut(scan, cut)
-    assert (cut["kind"], cut["pod"][:8]) == ("session", "jupyter-")
+    assert (cut["kind"], cut["repo"]) == ("session", url)
     # Of the 100 that were let out a provider may complain.
     to = SCANNED % 30
     suspects = json.loads(home.run("explain", "--to", to, "-o", "json").ok().out)["suspects"]
@@ -151,18 +156,16 @@ def test_a_scan_from_a_users_server_is_cut_and_told_with_its_repository(home: Ho
     assert any(text.startswith("session: Running") for text in what)
 
 
-def test_a_syn_scan_from_a_servers_network_is_cut(home: Home) -> None:
+def test_a_syn_scan_from_a_servers_network_is_cut(home: Home, git: str) -> None:
     """By the node's root in the pod's network: a user who had found a way to raw sockets."""
-    url = home.new_repository("syn", {"Dockerfile": "FROM docker.io/binder-node/base:1\n"})
-    kept = home.launch(url, "--keep").ok()
-    pod = "jupyter-" + kept.last["data"]["url"].split("/user/")[1].strip("/")
+    pod = pod_of(home.launch(f"{git}/minimal.git", "--keep").ok())
     address = home.ssh(f"k3s kubectl get pod -n binder {pod} -o jsonpath='{{.status.podIP}}'").strip()
     program = base64.b64encode((SCAN + BY_NAME).encode()).decode()
     find = f'for one in $(ip netns list | cut -d" " -f1); do ip -n $one address | grep -q " {address}/" && break; done'
     out = home.ssh(f"{find}; echo {program} | base64 -d | ip netns exec $one python3 - syn")
-    (cut,) = cuts(home, url)
+    (cut,) = cuts(home, 1, "pod", pod)
     was_cut(json.loads(out.removeprefix("SCAN ")), cut)
-    assert (cut["kind"], cut["pod"], cut["source"]) == ("session", pod, address)
+    assert (cut["kind"], cut["source"]) == ("session", address)
     home.ssh(f"k3s kubectl delete pod -n binder {pod} --wait=false")
 
 
@@ -173,7 +176,7 @@ def test_scans_from_a_build_are_cut_and_told_with_its_repository(home: Home) -> 
     ran = home.launch(url).ok()
     log = [str(event["data"].get("log", "")) for event in ran.events]
     scans = [json.loads(line.partition("SCAN ")[2]) for line in log if "SCAN {" in line]
-    found = cuts(home, url, 2)
+    found = cuts(home, 2, "repo", url)
     assert [cut["step"] for cut in found] == ["python3 scan.py syn", "python3 scan.py connect"]
     for scan, cut in zip(scans, found, strict=True):
         was_cut(scan, cut)
