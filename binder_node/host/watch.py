@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 from binder_node.host.limits import MET_SECONDS
-from binder_node.host.wanted import Component, File, Folder, Unit, unit_file
+from binder_node.host.wanted import FOR_EVER, Component, File, Folder, Unit, unit_file
 from binder_node.layout import ABUSE_STATE, BUILD_GROUP, BUILD_LOGS, K3S_KUBECONFIG, LIB, NAMESPACE
 from binder_node.spec.model import Spec
 
@@ -50,6 +50,7 @@ def _unit(spec: Spec) -> str:
             ("Description", "Who asked for what, and was cut (binder-node)"),
             ("After", "binder-node-firewall.service k3s.service"),
             ("RequiresMountsFor", f"{spec.machine.state}/{ABUSE_STATE}"),
+            FOR_EVER,
         ],
         Service=[
             ("WorkingDirectory", str(LIB)),
