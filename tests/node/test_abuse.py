@@ -190,9 +190,9 @@ def index(home: Home, git: str, tmp_path: Path) -> Iterator[Path]:
     """A package index in the world; its log, a line a connection."""
     assert git
     packages(tmp_path / "index", PACKAGES)
-    uv = shutil.which("uv")
-    assert uv is not None
-    shutil.copy(uv, tmp_path / "index/uv")
+    # What stands in PATH may be a script that looks for it.
+    named = subprocess.check_output(["uv", "run", "--no-project", "--no-config", "--", "printenv", "UV"], text=True)
+    shutil.copy(named.strip(), tmp_path / "index/uv")
     serve = [sys.executable, "-u", "-m", "http.server", "--directory", str(tmp_path / "index"), str(INDEX_PORT)]
     enter = ["nsenter", f"--net=/run/netns/world-{home.name}"]
     log = tmp_path / "index.log"
