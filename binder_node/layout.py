@@ -36,6 +36,9 @@ EVENTS = "events/"  # their archive in the bucket
 
 ABUSE_STATE = "abuse"  # who asked for what, was cut, ran: a file a day
 BUILD_LOGS = PurePosixPath("/var/log/binder-node/builds")  # links beside the kubelet's own, which go with their pods
+RETENTION_STATE = "retention"  # what is to go of the registry, between looking and removing
+USES = "binder-node-uses/"  # in the bucket: when each image was used last, an object a machine
+JOBS_STATE = "jobs"  # how what timers start has ended, a file each
 
 # Around our lines in files that are not ours.
 MARKERS = ("# binder-node: begin", "# binder-node: end")

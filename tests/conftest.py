@@ -18,11 +18,8 @@ BESIDE = (
     "integration/test_federation_git.py",
     "integration/test_federation_canary.py",
     "integration/test_federation_weight.py",
-<<<<<<< HEAD
     "integration/test_fleet_browser.py",
-=======
     "integration/test_host_watch_api.py",
->>>>>>> f2ed281 (Tests: each world of namespaces keeps its own notes; a step's command by its address)
     "integration/test_load_browser.py",
     "integration/test_load_command.py",
     "integration/test_load_run.py",

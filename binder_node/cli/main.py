@@ -60,7 +60,7 @@ COMMANDS = {
         "unlock": "Break the lock of a run that is stuck. The lock of a run that has ended is free by itself.",
     },
     ("A node", "status"): {
-        "status": "Show every stage as it is, how long certificates last, and where a rotation stands.",
+        "status": "Show every stage as it is, certificates, what timers did last, and where a rotation stands.",
     },
     ("A node", "rotate"): {
         "rotate": "Bring up a node's next generation beside it, move launches over, drain the old one, remove it.",

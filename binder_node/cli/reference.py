@@ -30,7 +30,8 @@ DOCUMENTS = {
     '`{"ok": false, "problems": [PROBLEM]}`. A warning and a problem are `{"file", "line", "path", "wrong", "right"}`.',
     "plan": '`{"node", "count", "cost", "stages": [{"stage", "changes": [{"stage", "action", "what", "diff"}]}]}`',
     "status": '`{"node", "url", "address", "certificates": [{"name", "expires", "days", "issuer", "trouble"}], '
-    '"stages": {STAGE: {"ok", "changes", "seen"}}}`. `changes` are texts; what '
+    '"jobs": [{"job", "result", "ended", "seconds", "said", "succeeded", "failures"}], '
+    '"stages": {STAGE: {"ok", "changes", "seen"}}}`. `jobs` is what timers did last. `changes` are texts; what '
     "is in `seen` is the stage's own and may change. While a node is replaced: `rotation`, "
     '`{"old", "new", "step", "on", "sentence"}`.',
     "status --all": '`{"ok", "nodes": [{"node", "well", "state", "at", "took", "url", "troubles", "changes": '

@@ -14,6 +14,7 @@ from binder_node.cli.options import BundleOption, Output, OutputOption, PinsOpti
 
 if TYPE_CHECKING:
     from binder_node.cluster.served import Served
+    from binder_node.host.jobs import Ran
     from binder_node.lifecycle.rotating import Standing
     from binder_node.storage.backups import Seen as Backups
 
@@ -57,7 +58,7 @@ def status(
     source: SourceOption = "",
     bundle: BundleOption = None,
 ) -> None:
-    """Show every stage as it is, how long certificates last, and where a rotation stands.
+    """Show every stage as it is, certificates, what timers did last, and where a rotation stands.
 
     Of several nodes: a line each, with health as the redirector sees it, pods, CPU, memory and disk. Exits with 1 when
     a stage is not as wanted; of several, when one is not well. With --watch -o json, an event a node and look.
@@ -112,6 +113,8 @@ def _status(node: str, output: Output, pins: Path | None, source: str, bundle: P
         table("", ["stage", "state"], rows)
         if seen["certificates"]:
             table("", ["certificate", "state"], [[item.name, _shown(item)] for item in seen["certificates"]])
+        if seen["jobs"]:
+            table("", ["on a timer", "last run"], [[run.job, _last_run(run)] for run in seen["jobs"]])
         if "backup" in stages:
             say(_last_backup(stages["backup"]["seen"]))
         say(f"{seen['url']} at {seen['address']}")
@@ -121,6 +124,16 @@ def _status(node: str, output: Output, pins: Path | None, source: str, bundle: P
         document(seen, output)
     if not all(stage["ok"] for stage in stages.values()):
         raise typer.Exit(1)
+
+
+def _last_run(run: Ran) -> str:
+    from datetime import UTC, datetime
+
+    if run.ended is None:
+        return "none yet"
+    hours = (datetime.now(UTC) - run.ended).total_seconds() / 3600
+    how = run.said if run.well else f"failed ({run.result}): {run.said}"
+    return f"{hours:.1f} hours ago, {how}" if how else f"{hours:.1f} hours ago"
 
 
 def _last_backup(seen: Backups) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from binder_node.artifacts.model import Artifact
 from binder_node.host.observe import script
+from binder_node.host.recording import recorded
 from binder_node.host.wanted import Component, File, Folder, Link, Unit, Upload, unit_file
 from binder_node.layout import (
     ACME_STATE,
@@ -121,6 +122,7 @@ def _unit(spec: Spec) -> str:
         Service=[
             ("Type", "oneshot"),
             ("ExecStart", f"/usr/bin/python3 {PROGRAM} {CONFIG}"),
+            recorded(spec, "backup", UNIT),
             ("TimeoutStartSec", str(SECONDS)),
             # People's launches come first.
             ("Nice", "15"),

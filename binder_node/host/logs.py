@@ -9,6 +9,8 @@ UNITS = {
     "registry": ("registry-push.service", "registry-pull.service"),
     "backup": ("binder-node-backup.service",),
     "events": ("binder-node-events.service",),
+    "retention": ("binder-node-uses.service", "binder-node-retention.service"),
+    "pods": ("binder-node-pods.service",),
     "firewall": ("binder-node-firewall.service",),
     "watch": ("binder-node-watch.service",),
 }

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from binder_node.host.wanted import Wanted
-from binder_node.layout import ETC, MARKERS, RESTORED, STORE
+from binder_node.layout import ETC, JOBS_STATE, MARKERS, RESTORED, STORE
 
 MANIFEST = str(ETC / "manifest.json")
 
@@ -22,7 +22,8 @@ class Seen:
     ``files`` and ``paths``: None where nothing is; ``units``: systemd's properties; ``manifest``: what an ``up``
     before this one put (``paths`` still there, ``units`` no longer wanted); ``machine``: its size and kind;
     ``restored``: the backup that it was made from, and how far that got (on_node/restore.py); ``disks``: what
-    :func:`binder_node.host.disk.disks` reads, where the inventory names a data disk.
+    :func:`binder_node.host.disk.disks` reads, where the inventory names a data disk; ``jobs``: how what timers start
+    has ended, by its name (on_node/record.py).
     """
 
     exists: bool = False
@@ -38,6 +39,7 @@ class Seen:
     machine: dict[str, Any] = field(default_factory=dict)
     restored: dict[str, str] = field(default_factory=dict)
     disks: dict[str, Any] | None = None
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def script(name: str) -> str:
@@ -72,6 +74,7 @@ def question(wanted: Wanted, state: str, also: Iterable[str] = ()) -> str:
         "store": str(STORE),
         "restored": str(RESTORED),
         "state": state,
+        "jobs": f"{state}/{JOBS_STATE}",
         "disks": any(component.disk for component in components),
     }
     return json.dumps(ask)

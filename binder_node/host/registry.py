@@ -21,6 +21,10 @@ from binder_node.secrets.model import Secrets
 from binder_node.spec.model import NodeStorage, Spec
 
 OWNER = "registry"
+PUSH_UNIT = "registry-push.service"
+UNITS = (PUSH_UNIT, "registry-pull.service")
+# In its place the one that takes pushes takes none, while this file says so (host/retention.py writes it).
+READ_ONLY, PUSH_SWITCH = str(ETC / "registry-push-readonly.yaml"), "/run/binder-node/registry-push.env"
 # 2^5 rounds, bcrypt's least: the passwords are random, so there is nothing to guess, and every request pays for it.
 ROUNDS = 5
 # Bytes a part of an upload; S3 takes 10 000 parts: layers of up to 320 GB.
@@ -52,6 +56,7 @@ def _instance(spec: Spec, secrets: Secrets, role: str, address: str, binary: str
     password = secrets.registry_push_password if role == "push" else secrets.registry_pull_password
     files = (
         File(config, _config(spec, secrets, role, address, passwords), 0o640, group=OWNER, secret=True),
+        *([_read_only(spec, secrets, address, passwords)] if role == "push" else []),
         File(passwords, f"{user}:{bcrypted(user, password)}\n".encode(), 0o640, group=OWNER, secret=True),
     )
     unit = Unit(
@@ -63,7 +68,12 @@ def _instance(spec: Spec, secrets: Secrets, role: str, address: str, binary: str
     return files, unit
 
 
-def _config(spec: Spec, secrets: Secrets, role: str, address: str, passwords: str) -> bytes:
+def _read_only(spec: Spec, secrets: Secrets, address: str, passwords: str) -> File:
+    config = _config(spec, secrets, "push", address, passwords, readonly=True)
+    return File(READ_ONLY, config, 0o640, group=OWNER, secret=True)
+
+
+def _config(spec: Spec, secrets: Secrets, role: str, address: str, passwords: str, *, readonly: bool = False) -> bytes:
     config: dict[str, Any] = {
         "version": "0.1",
         # The access log is the record of last use: BinderHub asks for the manifest at each launch.
@@ -73,7 +83,7 @@ def _config(spec: Spec, secrets: Secrets, role: str, address: str, passwords: st
             "delete": {"enabled": role == "push"},
             # Clients cannot reach the object store, and need no right to.
             "redirect": {"disable": True},
-            "maintenance": {"uploadpurging": {"enabled": False}, "readonly": {"enabled": role == "pull"}},
+            "maintenance": {"uploadpurging": {"enabled": False}, "readonly": {"enabled": readonly or role == "pull"}},
             # No cache of blob descriptors: after a sweep it would tell a push that a layer is there which is not.
         },
         "auth": {"htpasswd": {"realm": f"binder-node {role}", "path": passwords}},
@@ -131,7 +141,11 @@ def _unit(role: str, binary: str, config: str, own_minio: bool) -> str:
         Service=[
             ("User", OWNER),
             ("Group", OWNER),
-            ("ExecStart", f"{binary} serve {config}"),
+            ("Environment", f"CONFIG={config}"),
+            *([("EnvironmentFile", f"-{PUSH_SWITCH}")] if role == "push" else []),
+            ("ExecStart", f"{binary} serve ${{CONFIG}}"),
+            # Each line of the access log counts: what was pushed while the bucket was looked at is not removed.
+            ("LogRateLimitIntervalSec", "0"),
             ("UnsetEnvironment", "AWS_CA_BUNDLE"),  # it panics on that
             ("Environment", "OTEL_TRACES_EXPORTER=none"),
             ("Restart", "always"),

@@ -12,11 +12,15 @@ from binder_node.host.engine import engine
 from binder_node.host.events import events
 from binder_node.host.firewall import firewall
 from binder_node.host.hosts import hosts
+from binder_node.host.jobs import jobs
 from binder_node.host.k3s import k3s
 from binder_node.host.kernel import kernel
 from binder_node.host.login import login
 from binder_node.host.minio import minio
+from binder_node.host.pods import pods
+from binder_node.host.recording import recording
 from binder_node.host.registry import registry
+from binder_node.host.retention import retention
 from binder_node.host.state import state
 from binder_node.host.wanted import Component, File, Wanted
 from binder_node.host.watch import watch
@@ -57,9 +61,12 @@ def render(
         *builds,
         k3s(spec, secrets, artifacts, address, manifests),
         *([] if spec.central else [buildkit(spec, artifacts)]),
+        *([recording(spec)] if jobs(spec) else []),
         *([backup(spec, secrets, artifacts, sealing)] if spec.backup.hours else []),
         *([] if spec.central else [events(spec, secrets)]),
         watch(spec),
+        *([] if spec.central else [retention(spec, secrets)]),
+        *([] if spec.central or not spec.binderhub.sweep else [pods(spec, secrets)]),
         *([Component("pins", files=(File(str(PINS), made_of.encode()),))] if made_of else []),
     ]
     return Wanted(spec.name, tuple(components))

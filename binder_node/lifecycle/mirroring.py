@@ -67,9 +67,18 @@ def listed(endpoint: Endpoint) -> dict[str, tuple[int, str]]:
 
 
 def _copy(source: Endpoint, target: Endpoint, names: list[str], report: Reporter) -> None:
+    import minio.error
+
     def one(name: str) -> None:
         with explained(source, f"read {name}"):
-            answer = client(source).get_object(bucket_name=source.bucket, object_name=name)
+            try:
+                answer = client(source).get_object(bucket_name=source.bucket, object_name=name)
+            except minio.error.S3Error as error:
+                if error.code != "NoSuchKey":
+                    raise
+                # Its registry has removed it since (host/retention.py), and what named it before that: names are copied
+                # after what they name.
+                return
         try:
             size = int(answer.headers["Content-Length"])
             with explained(target, f"write {name}"):

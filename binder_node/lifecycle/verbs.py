@@ -140,7 +140,11 @@ def up(node: Node, report: Reporter, restore: Restore | None = None, *, through:
 
 def status(node: Node, report: Reporter) -> dict[str, Any]:
     """Every stage as it is, and the certificates that the node shows: ``{"node", "url", "address", "certificates":
-    [{"name", "expires", "days", "issuer", "trouble"}], "stages": {name: {"ok", "changes", "seen"}}}``."""
+    [{"name", "expires", "days", "issuer", "trouble"}], "jobs": [{"job", "result", "ended", "seconds", "said",
+    "succeeded", "failures"}], "stages": {name: {"ok", "changes", "seen"}}}``; ``jobs`` are what timers started last."""
+    from binder_node.host.jobs import last_runs
+    from binder_node.host.observe import Seen
+
     provider, machine = _machine(node, report)
     access = provider.access(machine.seen)
     found = [machine, *_later(node, provider, machine, access, report)]
@@ -153,6 +157,7 @@ def status(node: Node, report: Reporter) -> dict[str, Any]:
         "url": url_of(node),
         "address": address,
         "certificates": shown,
+        "jobs": [run for one in found if isinstance(one.seen, Seen) for run in last_runs(node.spec, one.seen)],
         "stages": {
             inspected.stage.name: {
                 "ok": not inspected.changes,

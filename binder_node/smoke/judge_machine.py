@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from binder_node.host.jobs import Job, Ran
 from binder_node.layout import MINIO_PORT, PULL_PORT, PUSH_PORT
 from binder_node.smoke.checks import Trouble
 
@@ -180,6 +182,33 @@ def failed_units(text: str, ours: Collection[str]) -> Trouble | None:
         f"failed: {', '.join(failed)}",
         f"see `journalctl -u {failed[0]}`; when that is mended, `systemctl reset-failed {failed[0]}`",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A job, its last run, its timer's state, and for how many seconds that has been active."""
+
+    job: Job
+    ran: Ran
+    timer: str
+    waiting: float
+
+
+def jobs(found: Iterable[Standing], now: datetime, node: str) -> Iterator[Trouble]:
+    """What a timer starts has ended well, and lately; a timer that is young may not have come to it."""
+    for one in found:
+        job, ran, logs = one.job, one.ran, f"binder-node logs {node} {one.job.log}"
+        if one.timer != "active":
+            yield Trouble(f"the timer of the {job.about} is {one.timer}", f"binder-node up {node}")
+        elif ran.ended is not None and not ran.well:
+            times = f", {ran.failures} times" if ran.failures > 1 else ""
+            yield Trouble(f"the last {job.about} failed ({ran.result}{times}): {ran.said}", logs)
+        else:
+            age = (now - ran.succeeded).total_seconds() if ran.succeeded is not None else one.waiting
+            if min(age, one.waiting) > job.allowed:
+                when = "never ended well" if ran.succeeded is None else f"was {age / 3600:.0f} hours ago"
+                due = f"one is due every {job.every / 3600:g} hours"
+                yield Trouble(f"the last {job.about} {when}; {due}", f"{logs}; systemctl list-timers")
 
 
 # --- filesystems ---------------------------------------------------------------------------------------------------

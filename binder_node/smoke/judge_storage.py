@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from binder_node.layout import BACKUPS, EVENTS
+from binder_node.layout import BACKUPS, EVENTS, USES
 from binder_node.smoke.checks import Trouble
 from binder_node.storage.bucket import Bucket
 from binder_node.storage.endpoint import REMEDIES
 from binder_node.storage.policy import ABORT_AFTER_DAYS
 from binder_node.storage.probe import PREFIX
 
-# What is ours at the bucket's top: Distribution's root, the probe's, backups, and the archive of launches.
-OWN = ("docker/", PREFIX, BACKUPS, EVENTS)
+# What is ours at the bucket's top: Distribution's root, the probe's, backups, launches, and when images were used last.
+OWN = ("docker/", PREFIX, BACKUPS, EVENTS, USES)
 # A datacenter's own network takes less than a millisecond, a neighbouring country's 10 to 20 (Hetzner's Falkenstein
 # to Helsinki: 24 ms): each blob of a push is several round trips (mybinder.org-deploy #3182). Seconds.
 NEAR = 0.015

@@ -8,12 +8,13 @@ import socket
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from binder_node import remote
-from binder_node.host import disk, kernel
+from binder_node.host import disk, jobs, kernel, recording
 from binder_node.host.buildkit import GUARD_UNIT
 from binder_node.host.firewall import TABLE, table
 from binder_node.host.logs import UNITS
@@ -128,6 +129,29 @@ def test_failed(host: Any) -> None:
     units = json.loads(host.check_output(f"cat {MANIFEST}"))["units"]
     failed = host.check_output("systemctl list-units --state=failed --plain --no-legend")
     expect(judge.failed_units(failed, judge.with_checks(units, in_container(host))))
+
+
+@check("machine.jobs", "what is done on a timer was done, and lately", needs=SSH, guide=13)
+def test_jobs(host: Any, spec: Spec) -> None:
+    # Backups have a check of their own (storage.backup), which looks for them in their bucket.
+    own = [job for job in jobs.jobs(spec) if job.name != "backup"]
+    if not own:
+        pytest.skip("nothing else is done on a timer (deploy: federation)")
+    show = "systemctl show -P"
+    asked = [f"{show} ActiveState {job.timer}; {show} ActiveEnterTimestampMonotonic {job.timer}" for job in own]
+    files = [f"cat {recording.folder(spec)}/{job.name}.json 2>/dev/null || echo null" for job in own]
+    told = host.check_output("cut -d' ' -f1 /proc/uptime; " + "; ".join([*asked, *files])).splitlines()
+    uptime, timers, records = float(told[0]), told[1 : 1 + 2 * len(own)], told[1 + 2 * len(own) :]
+    found = [
+        judge.Standing(
+            job,
+            jobs.ran(job.name, json.loads(records[number]) or {}),
+            timers[2 * number],
+            uptime - int(timers[2 * number + 1]) / 1e6,
+        )
+        for number, job in enumerate(own)
+    ]
+    expect(*judge.jobs(found, datetime.now(UTC), spec.name))
 
 
 # --- filesystems ---------------------------------------------------------------------------------------------------

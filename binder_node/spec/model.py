@@ -24,6 +24,7 @@ from binder_node.spec.public import (
     Tls,
 )
 from binder_node.spec.quantity import Quantity
+from binder_node.spec.registry import Registry
 from binder_node.spec.types import (
     BUCKET,
     DATA_DISK,
@@ -33,9 +34,7 @@ from binder_node.spec.types import (
     MEMBER,
     PLACEMENT,
     PREDECESSOR,
-    PREFIX,
     SPONSOR,
-    HostName,
     Model,
     NodeName,
     OperatorName,
@@ -245,15 +244,6 @@ class S3Storage(Model):
 Storage = Annotated[NodeStorage | S3Storage, Field(discriminator="kind")]
 
 
-class Registry(Model):
-    """The image registry on the node, and where base images come from."""
-
-    prefix: str = Field("binder", pattern=PREFIX, description="Repository prefix of built images.")
-    mirrors: dict[HostName, tuple[Url, ...]] = Field(
-        default_factory=dict, description="Pull-through mirrors by registry: {docker.io: [https://mirror.example.org]}."
-    )
-
-
 class Kubernetes(Model):
     """K3s. Its version is the pins' (`binder-node artifacts list`)."""
 
@@ -312,6 +302,13 @@ class BinderHub(Model):
     build_limit: int = Field(ge=1, description="Builds at once.")
     replicas: int = Field(1, ge=1, le=5, description="BinderHub processes; the big members run 2.")
     session: Session = Field(default_factory=lambda: Session())
+    sweep: int = Field(
+        10,
+        ge=0,
+        le=1440,
+        description="Minutes after its end that a pod is removed, since the quota counts it (mybinder.org-deploy "
+        "#3391); servers that the hub does not know go too. 0: none are.",
+    )
     banner: str = Field("", description="HTML above the form.")
     values: tuple[Path, ...] = Field(
         (), description="Further Helm values files, the last wins. Relative to the inventory."

@@ -91,3 +91,21 @@ def test_what_is_missing_is_copied_and_a_second_time_nothing(
     put(other, TAG.replace("/a/", "/b/"), b"sha256:9")
     assert mirror(old, new, silent) == 1
     assert (read(other, TAG), read(other, TAG.replace("/a/", "/b/"))) == (b"sha256:2", b"sha256:9")
+
+
+def test_what_the_old_registry_removes_meanwhile_is_not_copied(
+    both: tuple[Endpoint, Endpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirroring, "StorageStage", AtEndpoint)
+    one, other = both
+    for name in (TAG, BLOB, LARGE):
+        put(one, name, b"content")
+
+    def removed(event: Event) -> None:
+        """After the list was made, before anything is read."""
+        if event.kind == "start":
+            client(one).remove_object(bucket_name=one.bucket, object_name=BLOB)
+
+    old, new = (cast(View, Named(name, endpoint)) for name, endpoint in (("bids-1", one), ("bids-2", other)))
+    mirror(old, new, removed)
+    assert set(listed(other)) == {TAG, LARGE}

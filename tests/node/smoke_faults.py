@@ -221,6 +221,11 @@ QUIET: tuple[Fault, ...] = (
     # After the one before: its pods could not come back.
     fault("k3s.schedulable", f"{K} cordon $NODE", f"{K} uncordon $NODE"),
     fault("buildkit.bridge", *edited(CNI, 's/"mtu": 1450/"mtu": 1500/')),
+    fault(
+        "machine.jobs",
+        "systemctl stop binder-node-retention.timer",
+        "systemctl start binder-node-retention.timer",
+    ),
     fault("storage.backup", "systemctl stop binder-node-backup.timer", "systemctl start binder-node-backup.timer"),
     fault("storage.events", "systemctl stop binder-node-events.timer", "systemctl start binder-node-events.timer"),
     fault("buildkit.guard", "systemctl stop binder-node-guard", "systemctl start binder-node-guard"),

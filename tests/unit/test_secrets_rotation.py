@@ -22,10 +22,11 @@ from binder_node.spec.model import Spec
 from tests.unit.host_samples import ADDRESS, ENGINE, MANIFESTS, as_made, other_spec, sample_artifacts, sample_spec
 
 ETC = "/etc/binder-node"
-S3_FILES = {f"{ETC}/registry-push.yaml", f"{ETC}/registry-pull.yaml"}
+S3_FILES = {f"{ETC}/registry-{name}.yaml" for name in ("push", "push-readonly", "pull")}
 BACKUP_FILE = f"{ETC}/backup.json"
-# Read at each run of the archive's timer: nothing is restarted for it.
+# Read at each run of their timers: nothing is restarted for them.
 EVENTS_FILE = f"{ETC}/events.json"
+RETENTION_FILE, PODS_FILE = f"{ETC}/retention.json", f"{ETC}/pods.json"
 # Which pods the chart starts anew for a changed value (binderhub's templates/deployment.yaml, zero-to-jupyterhub's
 # templates/hub/deployment.yaml and templates/proxy/deployment.yaml; tests/integration renders a chart to see).
 PODS = {
@@ -38,13 +39,13 @@ PODS = {
 
 # What is other on the node for each secret: files of the host, values of the release.
 WANTED: dict[str, tuple[set[str], set[str]]] = {
-    "s3_access_key": ({*S3_FILES, EVENTS_FILE}, set()),
-    "s3_secret_key": ({*S3_FILES, EVENTS_FILE}, set()),
+    "s3_access_key": ({*S3_FILES, EVENTS_FILE, RETENTION_FILE}, set()),
+    "s3_secret_key": ({*S3_FILES, EVENTS_FILE, RETENTION_FILE}, set()),
     "backup_access_key": ({BACKUP_FILE}, set()),
     "backup_secret_key": ({BACKUP_FILE}, set()),
     "minio_root_user": ({f"{ETC}/minio.env"}, set()),
     "minio_root_password": ({f"{ETC}/minio.env"}, set()),
-    "registry_push_password": ({f"{ETC}/registry-push.htpasswd"}, {"registry.password"}),
+    "registry_push_password": ({f"{ETC}/registry-push.htpasswd", RETENTION_FILE}, {"registry.password"}),
     "registry_pull_password": (
         {f"{ETC}/registry-pull.htpasswd", "/etc/rancher/k3s/registries.yaml"},
         {"config.DockerRegistry.password", "jupyterhub.imagePullSecret.password"},
@@ -53,7 +54,7 @@ WANTED: dict[str, tuple[set[str], set[str]]] = {
     "hub_cookie_secret": (set(), {"jupyterhub.hub.cookieSecret"}),
     "hub_crypt_key": (set(), {"jupyterhub.hub.config.CryptKeeper.keys"}),
     "proxy_token": (set(), {"jupyterhub.proxy.secretToken"}),
-    "binder_api_token": (set(), {"podAnnotations.binder-node/hub", "jupyterhub.hub.services.binder.apiToken"}),
+    "binder_api_token": ({PODS_FILE}, {"podAnnotations.binder-node/hub", "jupyterhub.hub.services.binder.apiToken"}),
     "build_token_secret": (set(), {"config.BinderHub.build_token_secret"}),
     "k3s_token": ({"/etc/rancher/k3s/config.yaml.d/token.yaml"}, set()),
 }
@@ -119,8 +120,8 @@ def test_keys_of_a_new_machine_are_in_what_it_is_handed_first(before: dict[str, 
 def test_keys_of_a_bucket_elsewhere_reach_both_registries(before: dict[str, str]) -> None:
     for name in ("s3_access_key", "s3_secret_key"):
         done = host_after(other_spec(), before, {**before, name: "another"})
-        # Its backups and its launches go there with the same key.
-        assert {file.path for work in done.works for file in work.files} == {*S3_FILES, BACKUP_FILE, EVENTS_FILE}
+    "s3_access_key": ({*S3_FILES, EVENTS_FILE, RETENTION_FILE}, set()),
+    "s3_secret_key": ({*S3_FILES, EVENTS_FILE, RETENTION_FILE}, set()),
         assert set(done.restart) == {"registry-push.service", "registry-pull.service"}
 
 

@@ -233,6 +233,12 @@ def read_json(path: str) -> dict[str, Any]:
         return {}
 
 
+def read_all(folder: str) -> dict[str, dict[str, Any]]:
+    """Objects of our own by their files' names, without ``.json``."""
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return {name[:-5]: read_json(os.path.join(folder, name)) for name in names if name.endswith(".json")}
+
+
 def main() -> None:
     ask = json.load(sys.stdin)
     manifest = read_json(ask["manifest"])
@@ -251,6 +257,7 @@ def main() -> None:
         "machine": look_at_machine(ask["state"]),
         "restored": read_json(ask["restored"]),
         "disks": look_at_disks(ask["state"]) if ask["disks"] else None,
+        "jobs": read_all(ask["jobs"]),
     }
     json.dump(answer, sys.stdout)
 
