@@ -12,7 +12,7 @@ from importlib.resources import files
 
 from binder_node.host.recording import recorded
 from binder_node.host.registry import OWNER, PUSH_SWITCH, PUSH_UNIT, READ_ONLY, UNITS
-from binder_node.host.wanted import Component, File, Folder, Unit, unit_file
+from binder_node.host.wanted import FOR_EVER, Component, File, Folder, Unit, unit_file
 from binder_node.layout import ETC, LIB, MINIO_PORT, PUSH_PORT, PUSH_USER, RETENTION_STATE, USES
 from binder_node.secrets.model import Secrets
 from binder_node.spec.model import NodeStorage, Spec
@@ -159,6 +159,7 @@ def _unit(spec: Spec, about: str, service: Sequence[tuple[str, str]]) -> str:
             ("Description", f"{about} (binder-node)"),
             ("After", "network-online.target minio.service"),
             ("RequiresMountsFor", folder(spec)),
+            FOR_EVER,
         ],
         Service=[("Type", "oneshot"), *service],
     )
