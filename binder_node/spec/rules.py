@@ -10,7 +10,7 @@ from pathlib import Path
 
 from binder_node.hostkeys import fingerprint
 from binder_node.spec.keys import Key, dotted
-from binder_node.spec.model import LocalProvider, Spec, SshProvider
+from binder_node.spec.model import LocalProvider, NodeStorage, Spec, SshProvider
 from binder_node.spec.public import AcmeTls, FilesTls, ZoneDns
 from binder_node.spec.quantity import shortest
 from binder_node.spec.sizing import GB, IDLE
@@ -179,6 +179,14 @@ def collectors_act_one_after_another(spec: Spec) -> Iterator[Found]:
         wrong = f"builds wait below {build.wait_below} % free, but images are removed below {free} % free only"
         right = f"write less than {free}, or lower kubernetes.image_gc_high: else builds wait for ever"
         yield Found(("buildkit", "wait_below"), wrong, right, (("kubernetes", "image_gc_high"),))
+
+
+@rule("machine", "provider", "storage", "registry")
+def the_nodes_own_registry_fits(spec: Spec) -> Iterator[Found]:
+    size = spec.registry.size
+    if size is not None and isinstance(spec.storage, NodeStorage) and size >= spec.state_disk:
+        wrong = f"{size} is not less than its filesystem, {shortest(spec.state_disk)}"
+        yield Found(("registry", "size"), wrong, "write a size below it, or remove the line for the default")
 
 
 @rule("machine", "provider", "kubernetes", "buildkit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -135,6 +136,36 @@ def test_a_push_waits_for_the_registry_and_builds_nothing_again(running: Builder
     finally:
         if running.registry.process is None:
             running.registry.start()
+    assert running.manifest(repository).status_code == 200
+
+
+def test_a_push_goes_on_after_a_pause_in_which_the_registry_is_read_only(running: Builder) -> None:
+    """As it is while garbage is removed (host/retention.py)."""
+    repository = running.repository("pause", "FROM {base}\nRUN date +%N > /when\n")
+    plain, paused = running.folder / "registry.yaml", running.folder / "read-only.yaml"
+    config = json.loads(plain.read_text())
+    config["storage"]["maintenance"] = {"readonly": {"enabled": True}}
+    paused.write_text(json.dumps(config))
+
+    def switch(to: Path) -> None:
+        running.registry.stop()
+        running.registry.command[-1] = str(to)
+        running.registry.start()
+
+    lines: list[str] = []
+    try:
+        switch(paused)
+        with running.start(repository) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if "the registry did not take it, trying again" in line and running.registry.command[-1] == str(paused):
+                    switch(plain)
+            assert process.wait(60) == 0, "".join(lines)
+    finally:
+        if running.registry.command[-1] != str(plain):
+            switch(plain)
+    assert sum("the registry did not take it" in line for line in lines) <= 2
     assert running.manifest(repository).status_code == 200
 
 

@@ -52,6 +52,11 @@ def test_the_base_breaks_none(say: Say) -> None:
     ("line", "said"),
     [
         (
+            "registry: {size: 400G}",
+            "7: registry.size: 400G is not less than its filesystem, 400G; "
+            "write a size below it, or remove the line for the default",
+        ),
+        (
             "machine: {cpus: 8, memory: 1G, disk: 400G}",
             "3: machine.memory: 1G is less than an idle node uses (1450M); "
             "write the machine's RAM with its unit, like 32G",
