@@ -26,6 +26,9 @@ CNI_BIN = PurePosixPath("/opt/binder-node/cni")  # links to STORE
 
 # Subfolders of Spec.machine.state
 RANCHER_STATE, BUILDKIT_STATE, MINIO_STATE, HUB_STATE, ENGINE_STATE = "rancher", "buildkit", "minio", "hub", "engine"
+RETENTION_STATE = "retention"  # what is to go of the registry, between looking and removing
+USES = "binder-node-uses/"  # in the bucket: when each image was used last, an object a machine
+JOBS_STATE = "jobs"  # how what timers start has ended, a file each
 ACME_STATE = "acme"  # Traefik's account and certificates
 BACKUP_STATE = "backup"  # room for a backup that is being made
 # What a bucket keeps of nodes; below it a folder for each.
@@ -36,9 +39,6 @@ EVENTS = "events/"  # their archive in the bucket
 
 ABUSE_STATE = "abuse"  # who asked for what, was cut, ran: a file a day
 BUILD_LOGS = PurePosixPath("/var/log/binder-node/builds")  # links beside the kubelet's own, which go with their pods
-RETENTION_STATE = "retention"  # what is to go of the registry, between looking and removing
-USES = "binder-node-uses/"  # in the bucket: when each image was used last, an object a machine
-JOBS_STATE = "jobs"  # how what timers start has ended, a file each
 
 # Around our lines in files that are not ours.
 MARKERS = ("# binder-node: begin", "# binder-node: end")

@@ -42,11 +42,11 @@ ABOUT = {
     "k3s": "Kubernetes, by its binary and our own unit",
     "buildkit": "the image builder",
     "recording": "writes down how what timers start has ended; `binder-node status` shows it",
-    "backup": "what is not in the bucket, encrypted into a bucket on a timer",
     "events": "the log of launches, archived in the bucket on a timer",
     "watch": "remembers who asked for what and was cut, longer than pods live; see `binder-node abuse`",
     "retention": "the record of which images are used, and the removal of those that are not",
     "pods": "removes pods that serve nobody",
+    "backup": "what is not in the bucket, encrypted into a bucket on a timer",
     "pins": "what all of it was made of: versions, places, digests; what `binder-node upgrade` goes back to",
 }
 

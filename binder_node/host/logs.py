@@ -7,10 +7,10 @@ UNITS = {
     "buildkit": ("buildkit.service", "binder-node-guard.service"),
     "minio": ("minio.service",),
     "registry": ("registry-push.service", "registry-pull.service"),
-    "backup": ("binder-node-backup.service",),
     "events": ("binder-node-events.service",),
     "retention": ("binder-node-uses.service", "binder-node-retention.service"),
     "pods": ("binder-node-pods.service",),
+    "backup": ("binder-node-backup.service",),
     "firewall": ("binder-node-firewall.service",),
     "watch": ("binder-node-watch.service",),
 }

@@ -62,11 +62,11 @@ def render(
         k3s(spec, secrets, artifacts, address, manifests),
         *([] if spec.central else [buildkit(spec, artifacts)]),
         *([recording(spec)] if jobs(spec) else []),
-        *([backup(spec, secrets, artifacts, sealing)] if spec.backup.hours else []),
         *([] if spec.central else [events(spec, secrets)]),
         watch(spec),
         *([] if spec.central else [retention(spec, secrets)]),
         *([] if spec.central or not spec.binderhub.sweep else [pods(spec, secrets)]),
+        *([backup(spec, secrets, artifacts, sealing)] if spec.backup.hours else []),
         *([Component("pins", files=(File(str(PINS), made_of.encode()),))] if made_of else []),
     ]
     return Wanted(spec.name, tuple(components))
