@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from binder_node.host.observe import script
+from binder_node.host.recording import recorded
 from binder_node.host.wanted import Component, File, Folder, Unit, unit_file
 from binder_node.layout import ETC, EVENTS, EVENTS_STATE, MINIO_PORT
 from binder_node.secrets.model import Secrets
@@ -13,7 +14,7 @@ from binder_node.spec.model import NodeStorage, Spec
 UNIT, TIMER = "binder-node-events.service", "binder-node-events.timer"
 PROGRAM, CONFIG = str(ETC / "events.py"), str(ETC / "events.json")
 # The public archive's own run takes two hours to come round; a machine that is lost takes as much of a log with it.
-EVERY = "1h"
+EVERY = 3600
 # A day of the busiest member is 2 MB; a bucket that does not answer is given up after some minutes.
 SECONDS = 900
 
@@ -72,6 +73,7 @@ def _unit(spec: Spec) -> str:
         Service=[
             ("Type", "oneshot"),
             ("ExecStart", f"/usr/bin/python3 {PROGRAM} {CONFIG} archive"),
+            recorded(spec, "events", UNIT),
             ("TimeoutStartSec", str(SECONDS)),
             # People's launches come first.
             ("Nice", "15"),
@@ -91,7 +93,7 @@ def _timer() -> str:
         Unit=[("Description", "Timer of the archive of launches (binder-node)")],
         Timer=[
             ("OnActiveSec", "10min"),
-            ("OnUnitInactiveSec", EVERY),
+            ("OnUnitInactiveSec", f"{EVERY}s"),
             ("AccuracySec", "1min"),
             # Members of one federation are made from the same inventories; their bucket need not hear all at once.
             ("RandomizedDelaySec", "5min"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from binder_node.host import backup, pods, retention
+from binder_node.host import backup, events, pods, retention
 from binder_node.host.observe import Seen
 from binder_node.spec.model import Spec
 
@@ -41,6 +41,7 @@ def jobs(spec: Spec) -> tuple[Job, ...]:
                 retention.EVERY_USES, "retention"),
             Job("retention", "removal of images that nobody uses", retention.UNIT, retention.TIMER, retention.EVERY,
                 "retention"),
+            Job("events", "archive of launches", events.UNIT, events.TIMER, events.EVERY, "events"),
         ]  # fmt: skip
         if spec.binderhub.sweep:
             own.append(Job("pods", "removal of pods that serve nobody", pods.UNIT, pods.TIMER, pods.EVERY, "pods"))

@@ -65,8 +65,8 @@ def test_no_secret_lies_in_a_file_that_is_not_secret_or_that_others_may_read() -
     files = [file for component in sample_wanted().components for file in component.all_files()]
     assert [file.path for file in files if secrets_in(file) and not file.secret] == []
     assert [file.path for file in files if file.secret and file.mode & 0o007] == []
-    # MinIO, two registries and one of them read-only, K3s's token and pulls, what the registry keeps, the hub's token, the
-    # archive of launches.
+    # MinIO, two registries and one of them read-only, K3s's token and pulls, what the registry keeps, the hub's token,
+    # the archive of launches.
     assert len([file for file in files if secrets_in(file)]) == 9
 
 

@@ -40,7 +40,7 @@ def test_a_timer_is_as_often_as_the_table_says() -> None:
 
 def test_what_is_switched_off_is_not_waited_for() -> None:
     off = sample_spec(backup={"hours": 0}, binderhub={"sweep": 0})
-    assert [job.name for job in jobs(off)] == ["uses", "retention"]
+    assert [job.name for job in jobs(off)] == ["uses", "retention", "events"]
     assert [job.name for job in jobs(central_spec())] == ["backup"]
 
 
@@ -74,6 +74,7 @@ def test_the_last_run_of_every_job_is_told_of_a_machine_that_is_there() -> None:
     assert [(run.job, run.well) for run in told] == [
         ("uses", True),
         ("retention", False),
+        ("events", False),
         ("pods", False),
         ("backup", False),
     ]
