@@ -31,7 +31,7 @@ HELD, QUOTA = 30, 40
 SESSION = 70_000_000
 # In the mean: who comes is still there at the end.
 STAY = "1000h"
-# Launches a second: three times what two cores take of the testbed's image (docs/explanation/launches.md).
+# Launches a second: three times what two cores take of the testbed's image, and more (docs/explanation/launches.md).
 STORM = 3.6
 FILL_SECONDS, STORM_SECONDS, RECOVERY_SECONDS = 150.0, 60, 60.0
 UPSTREAM = "tests/testbed/chart/binderhub/values.yaml"
