@@ -38,7 +38,7 @@ class LineLaunchQuota(KubernetesLaunchQuota):
     # Seconds: between two looks of the first in line; after its container has begun, a server takes this long to be
     # up; a pod that has been pending for longer is pulling its image, which takes no core; and a pod that was let in
     # is seen by then.
-    pause, rising, pulling, unseen = 0.25, 1.0, 30.0, 5.0
+    pause, rising, pulling, unseen = 0.25, 2.0, 30.0, 5.0
 
     def __init__(self, **more):
         super().__init__(**more)
