@@ -120,9 +120,13 @@ def test_names_are_taken_once(client: Lib) -> None:
     assert len(client.servers.get_all()) == 1
 
 
-def test_while_an_action_runs_the_server_is_locked(client: Lib) -> None:
+def test_while_an_action_runs_the_server_is_locked(cloud: HetznerApi, client: Lib) -> None:
     server = make(client)
+    with cloud.project.lock:
+        cloud.project.actions.pace = 10  # long enough for a busy computer to look at it
     running = server.reboot()
+    with cloud.project.lock:
+        cloud.project.actions.pace = 1
     with pytest.raises(APIException) as caught:
         server.power_off()
     assert code_of(caught) == "locked"
