@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,9 +46,9 @@ mount --bind {ejected} ejected
 mount --rbind /dev dev
 mount -t proc none proc
 for name in systemctl apt-get blkid bash; do ln -s played played/$name; done
-chroot . python3 -c "$SOCKETS"
+chroot . {python} -c "$SOCKETS"
 chroot . env PATH=/played:/usr/sbin:/usr/bin:/sbin:/bin sh -c '{command}'
-chroot . env PATH=/played:$PATH python3 -c "$LOOK"
+chroot . env PATH=/played:$PATH {python} -c "$LOOK"
 """
 
 
@@ -73,7 +74,8 @@ def run(wanted: Wanted, tmp_path: Path, command: str) -> tuple[observe.Seen, str
     write(wanted, ejected)
     (played / "played").write_text(PLAYED)
     (played / "played").chmod(0o755)
-    inside = INSIDE.format(scratch=scratch, played=played, ejected=ejected, command=command)
+    # Not what PATH has by the name of python3: it may be a script for bash, which is played.
+    inside = INSIDE.format(scratch=scratch, played=played, ejected=ejected, command=command, python=sys.executable)
     ask = {**json.loads(observe.question(wanted, "/")), "disks": False}
     done = subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", inside],
