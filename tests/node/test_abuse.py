@@ -1,21 +1,28 @@
 """Scans from a user's server, from its network and from builds: cut within seconds, counted, and told with the
-repository that they came from."""
+repository that they came from. Who installs and clones beside them is not cut."""
 
 from __future__ import annotations
 
 import base64
 import json
+import shutil
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.package_index import packages
 from tests.node.harness import Home, Ran, shared_node
 
 pytestmark = pytest.mark.node
 
 _, NETWORK = shared_node()
 WORLD = f"{NETWORK}.10"
+INDEX_PORT, PACKAGES = 4001, 60
 # Seconds within which a scan is cut.
 LIMIT = 5
 # Nobody has these addresses: the node's own neighbours are asked for them in vain, and no packet goes further.
@@ -81,6 +88,21 @@ except OSError as error:
     held_back = type(error).__name__
 print(json.dumps(dict(scan(connect), raw=held_back)))
 """
+# The world's index has `uv` as well: it asks for all packages side by side, as pip itself does not.
+INSTALL = f"""
+import glob, os, subprocess, sys, time, urllib.request
+begin, home = time.monotonic(), "/tmp/install"
+os.makedirs(home)
+urllib.request.urlretrieve("http://{WORLD}:{INDEX_PORT}/uv", home + "/uv")
+os.chmod(home + "/uv", 0o755)
+names = ["part-%d" % number for number in range({PACKAGES})]
+index = ["--index-url", "http://{WORLD}:{INDEX_PORT}/simple", "--allow-insecure-host", "{WORLD}"]
+place = ["--target", home + "/there", "--no-cache", "--no-config", "--python", sys.executable]
+subprocess.run([home + "/uv", "pip", "install", "-q", *index, *place, *names], check=True)
+subprocess.run(["git", "clone", "-q", "http://{WORLD}/minimal.git", home + "/cloned"], check=True)
+print("INSTALLED", len(glob.glob(home + "/there/part_*.py")), os.path.isdir(home + "/cloned/.git"), flush=True)
+"""
+INSTALLED = f"INSTALLED {PACKAGES} True"
 DOCKERFILE = "FROM docker.io/binder-node/base:1\nUSER root\nCOPY *.py ./\n{}\nUSER 1000\n"
 
 
@@ -161,6 +183,45 @@ def test_scans_from_a_build_are_cut_and_told_with_its_repository(home: Home) -> 
         assert cut["kind"] == "build"
     explained = json.loads(home.run("explain", "scanner.git", "-o", "json").ok().out)
     assert any("SCAN" in line for line in explained["logs"][found[0]["pod"]])  # of a pod that is gone
+
+
+@pytest.fixture
+def index(home: Home, git: str, tmp_path: Path) -> Iterator[Path]:
+    """A package index in the world; its log, a line a connection."""
+    assert git
+    packages(tmp_path / "index", PACKAGES)
+    # What stands in PATH may be a script that looks for it.
+    named = subprocess.check_output(["uv", "run", "--no-project", "--no-config", "--", "printenv", "UV"], text=True)
+    shutil.copy(named.strip(), tmp_path / "index/uv")
+    serve = [sys.executable, "-u", "-m", "http.server", "--directory", str(tmp_path / "index"), str(INDEX_PORT)]
+    enter = ["nsenter", f"--net=/run/netns/world-{home.name}"]
+    log = tmp_path / "index.log"
+    with log.open("wb") as out, subprocess.Popen([*enter, *serve], stdout=out, stderr=out) as server:
+        try:
+            deadline = time.monotonic() + 20
+            while b"Serving HTTP" not in log.read_bytes():
+                assert time.monotonic() < deadline, "the index does not start"
+                time.sleep(0.1)
+            yield log
+        finally:
+            server.terminate()
+
+
+def test_sixty_packages_side_by_side_and_a_clone_pass_uncut(home: Home, index: Path) -> None:
+    before = told(home)["counted"]
+    files = {"install.py": INSTALL, "Dockerfile": DOCKERFILE.format("RUN python3 install.py && rm -r /tmp/install")}
+    url = home.new_repository("installer", files)
+    ran = home.launch(url, "--run", INSTALL).ok()
+    assert any(INSTALLED in str(event["data"].get("log", "")) for event in ran.events)
+    assert ran.last["data"]["output"].strip() == INSTALLED
+    connections = index.read_bytes().count(b'"GET ')
+    print(connections, "connections to the index")
+    assert connections >= 2 * 2 * PACKAGES  # from the build and from the server: its page and itself
+    time.sleep(2)  # the node looks once a second
+    after = told(home)
+    assert [cut for cut in after["cuts"] if "installer" in cut["repo"]] == []
+    for reason in ("too_many", "too_fast", "flood"):
+        assert after["counted"].get(reason, 0) == before.get(reason, 0), reason
 
 
 def test_what_the_node_counted_outlives_a_replacement_of_its_table(home: Home) -> None:
