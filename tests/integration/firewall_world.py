@@ -79,8 +79,13 @@ def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True, timeout=10)
 
 
+def within(namespace: str) -> list[str]:
+    """What begins a command there. Not `ip netns exec`: its copy of the mounts would hold the disks of machines."""
+    return ["nsenter", f"--net=/run/netns/{namespace}"]
+
+
 def inside(namespace: str, *words: str, data: str = "") -> str:
-    argv = ["ip", "netns", "exec", namespace, *words]
+    argv = [*within(namespace), *words]
     done = subprocess.run(argv, input=data, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, f"{words}: {done.stderr}"
     return done.stdout
@@ -172,7 +177,7 @@ def made_world(folder: Path, spec: Spec) -> Iterator[World]:
     with ExitStack() as stack:
         make(stack)
         for name, ports in PORTS.items():
-            argv = ["ip", "netns", "exec", name, sys.executable, "-c", SERVE, *map(str, ports)]
+            argv = [*within(name), sys.executable, "-c", SERVE, *map(str, ports)]
             server = stack.enter_context(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True))
             stack.callback(server.kill)
             assert server.stdout is not None

@@ -14,6 +14,7 @@ from tests.testbed.hetzner.server import HetznerApi
 
 PACE = 0.2  # of the stand-in's own time; clients poll every POLL seconds
 POLL = 0.02
+ACTION_SECONDS = 60  # a machine that starts on a busy computer
 WITHOUT = f"there is no OpenAPI document of Hetzner's; set {VARIABLE}"
 
 
@@ -32,4 +33,6 @@ def judged(**how: Any) -> Iterator[HetznerApi]:
 
 
 def client_of(cloud: HetznerApi, token: str = "") -> Any:
-    return Client(token or cloud.token, api_endpoint=cloud.endpoint, poll_interval=POLL, timeout=10)
+    tries = int(ACTION_SECONDS / POLL)
+    where = cloud.endpoint
+    return Client(token or cloud.token, api_endpoint=where, poll_interval=POLL, poll_max_retries=tries, timeout=10)

@@ -31,6 +31,7 @@ from tests.integration.firewall_world import (
     inside,
     ip,
     made_world,
+    within,
 )
 from tests.integration.package_index import packages
 from tests.unit.host_samples import sample_spec
@@ -117,7 +118,7 @@ def _fresh(world: World) -> None:
 @contextmanager
 def sniffed(found: list[tuple[int, float]]) -> Iterator[None]:
     """Puts the number of SYNs that left for the scanned network, and the seconds from the first to the last."""
-    argv = ["ip", "netns", "exec", OUTSIDE, sys.executable, "-c", SNIFF]
+    argv = [*within(OUTSIDE), sys.executable, "-c", SNIFF]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as sniffer:
         assert sniffer.stdout is not None
         assert sniffer.stdout.readline() == "ready\n"
@@ -194,7 +195,7 @@ def test_a_flood_of_one_target_is_cut(world: World, where: str) -> None:
 
 
 def test_a_scan_takes_nothing_away_from_other_builds(world: World) -> None:
-    argv = ["ip", "netns", "exec", STEP, sys.executable, "-c", SYN_SCAN, STEP_ADDRESS, "2000", "4", "443"]
+    argv = [*within(STEP), sys.executable, "-c", SYN_SCAN, STEP_ADDRESS, "2000", "4", "443"]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as scan:
         time.sleep(2)
         outcomes = {outcome for outcome, _ in world.ask(STEP2, *[("tcp", "", PUBLIC, 80)] * 100)}
@@ -225,13 +226,11 @@ def test_a_pod_sends_nothing_by_an_address_from_elsewhere(world: World) -> None:
 @contextmanager
 def outside(*argv: str, port: int) -> Iterator[None]:
     """A server in the outside's namespace, answering on ``port``."""
-    with subprocess.Popen(
-        ["ip", "netns", "exec", OUTSIDE, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    with subprocess.Popen([*within(OUTSIDE), *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + 20
             ask = f"import socket; socket.create_connection(('{PUBLIC}', {port}), 1)"
-            knock = ["ip", "netns", "exec", OUTSIDE, sys.executable, "-c", ask]
+            knock = [*within(OUTSIDE), sys.executable, "-c", ask]
             while subprocess.run(knock, capture_output=True, timeout=5, check=False).returncode:
                 assert time.monotonic() < deadline, f"nothing answers on port {port}"
                 time.sleep(0.1)

@@ -32,6 +32,7 @@ from tests.integration.firewall_world import (
     inside,
     ip,
     made_world,
+    within,
 )
 from tests.integration.test_host_limits import CONNECT_SCAN
 from tests.unit.host_samples import sample_spec
@@ -77,7 +78,7 @@ class Memory:
 @contextmanager
 def watching(folder: Path, *more: str) -> Iterator[Memory]:
     """The program in the node's namespace, for the block."""
-    argv = ["ip", "netns", "exec", NODE, sys.executable, "-m", "watch", f"--state={folder}/state"]
+    argv = [*within(NODE), sys.executable, "-m", "watch", f"--state={folder}/state"]
     argv += [f"--logs={folder}/logs", f"--kubeconfig={folder}/none", "--namespace=binder", "--builds=10.10.0.0/16"]
     argv += ["--group=none", "--days=3", f"--met={limits.MET_SECONDS}", *more]
     environment = {**os.environ, "PYTHONPATH": str(Path(watch.__file__).parents[1])}
@@ -145,7 +146,7 @@ def test_a_steps_command_is_found_by_its_address(world: World, tmp_path: Path, m
     group = tmp_path / "memory/builds/buildkit/step"
     group.mkdir(parents=True)
     monkeypatch.setattr(steps, "CGROUPS", tmp_path)  # a group of our own needs no rights on the machine's
-    argv = ["ip", "netns", "exec", STEP, "/bin/sh", "-c", "sleep 60; true"]
+    argv = [*within(STEP), "/bin/sh", "-c", "sleep 60; true"]
     with subprocess.Popen(argv) as process:
         try:
             (group / "cgroup.procs").write_text(f"{process.pid}\n")

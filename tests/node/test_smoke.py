@@ -20,8 +20,10 @@ from junitparser import JUnitXml
 
 from binder_node.lifecycle.opened import access_of, open_bare, open_spec
 from binder_node.smoke.checks import catalogue, needed
+from binder_node.smoke.judge_storage import OWN
 from binder_node.storage.endpoint import admin, client
 from binder_node.storage.policy import POLICY_NAME, scoped
+from binder_node.storage.probe import PREFIX
 from binder_node.storage.stage import StorageStage
 from tests.node.harness import PINS, Home, Ran
 from tests.node.smoke_faults import FATAL, LOUD, OVERFULL, QUIET, SCHEDULER, Fault, together
@@ -337,7 +339,7 @@ def test_what_the_deep_checks_wrote_is_gone(home: Home, as_root: Bucket) -> None
     assert told.ran.code == 0, told.failed
     assert told.document["ok"]
     left = {item.object_name for item in as_root.client.list_objects(bucket_name=as_root.name)}
-    assert left <= {"docker/"}
+    assert left <= set(OWN) - {PREFIX}
 
 
 def test_everything_is_green_again(home: Home) -> None:
