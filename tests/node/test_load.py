@@ -36,7 +36,7 @@ def load(home: Home, *words: str, code: int = 0) -> dict[str, Any]:
 
 def test_users_launch_work_and_leave_and_the_node_is_watched(home: Home, repository: str) -> None:
     report, others = home.folder / "load", running(home)
-    words = ["--repo", repository, "--rate", "2/s", "--for", "20s", "--users", "3", "--stay", "1s", "--pause", "1s"]
+    words = ["--repo", repository, "--rate", "2/s", "--for", "20s", "--users", "3", "--stay", "4s", "--pause", "1s"]
     found = load(home, *words, "--at-once", "6", "--report", str(report))
     assert (found["sent"], found["outcomes"]) == (3, {"done": 3})
     assert found["cached"]["count"] == 3
@@ -60,7 +60,7 @@ def running(home: Home) -> set[str]:
 def _watched(result: Result) -> None:
     (machine,) = result.machines
     assert (machine.error, machine.cpus > 0, machine.quota is not None) == ("", True, True)
-    assert len(machine.samples) >= 3
+    assert len(machine.samples) >= 2
     assert max(one.users or 0 for one in machine.samples) >= 1
     assert all(one.others for one in machine.samples)
     assert max(one.cpu for one in machine.samples) > 0.1
