@@ -122,6 +122,17 @@ def cuts(home: Home, count: int, field: str, value: str, seconds: float = 10) ->
         time.sleep(0.5)
 
 
+def asked_for(home: Home, address: str, seconds: float = 30) -> list[dict[str, Any]]:
+    """Who asked for an address, once the node remembers it: it writes down what the kernel has seen now and then."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found: dict[str, Any] = json.loads(home.run("explain", "--to", address, "-o", "json").ok().out)
+        if found["suspects"] or time.monotonic() > deadline:
+            assert found["suspects"], found
+            return list(found["suspects"])
+        time.sleep(1)
+
+
 def pod_of(launched: Ran) -> str:
     return "jupyter-" + str(launched.last["data"]["url"]).split("/user/")[1].strip("/")
 
@@ -145,8 +156,7 @@ def test_a_scan_from_a_users_server_is_cut_and_told_with_its_repository(home: Ho
     was_cut(scan, cut)
     assert (cut["kind"], cut["repo"]) == ("session", url)
     # Of the 100 that were let out a provider may complain.
-    to = SCANNED % 30
-    suspects = json.loads(home.run("explain", "--to", to, "-o", "json").ok().out)["suspects"]
+    suspects = asked_for(home, SCANNED % 30)
     assert (suspects[0]["repo"], suspects[0]["pod"]) == (url, cut["pod"])
     # The pod has gone; what became of it is still told.
     lines = json.loads(home.run("explain", cut["pod"], "-o", "json").ok().out)["timeline"]
