@@ -78,7 +78,8 @@ def _link() -> Iterator[Bucket]:
         _ip("address", "add", f"{NEAR}/30", "dev", name)
         _ip("-netns", name, "address", "add", f"{FAR}/30", "dev", "eth0")
         _ip("link", "set", name, "up")
-        _ip("-netns", name, "link", "set", "eth0", "up")
+        for device in ("lo", "eth0"):
+            _ip("-netns", name, "link", "set", device, "up")
         shaped = ["root", "tbf", "rate", RATE, "burst", "1mb", "latency", "50ms"]
         subprocess.run(["tc", "qdisc", "add", "dev", name, *shaped], check=True)
         inside = ("nsenter", f"--net=/run/netns/{name}")
