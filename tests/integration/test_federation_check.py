@@ -174,9 +174,9 @@ def test_watch_writes_a_line_for_each_change(three: Members, tmp_path: Path) -> 
     bids = three["bids"]
 
     def fill() -> None:
-        """After its first check, which is ten requests, there is no room any more."""
+        """When its second check has begun (the first, of ten requests, is answered) there is no room any more."""
         until = time.monotonic() + 20
-        while len(bids.asked) < 10 and time.monotonic() < until:
+        while len(bids.asked) <= 10 and time.monotonic() < until:
             time.sleep(0.01)
         bids.quota = 0
 
