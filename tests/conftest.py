@@ -6,6 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 # Tests that share no machine, network, mount or port with any other: `make test` runs these side by side, and the
 # others two at a time. Clouds' stand-ins wait more than they compute.
@@ -40,7 +42,34 @@ BESIDE = (
     "integration/test_upgrade_pinning.py",
 )
 
-# Those of them that take longest, by what they wait for: first, so that nothing waits for them in the end.
+# Tests on the node that they share (``home`` of tests/node/conftest.py): one process runs them all, so that there is
+# only one.
+ON_THE_SHARED_NODE = tuple(
+    f"tests/node/test_{name}.py"
+    for name in (
+        "abuse",
+        "backup",
+        "capacity",
+        "events",
+        "federation",
+        "federation_weight",
+        "housekeeping",
+        "isolation",
+        "launch",
+        "load",
+        "restart",
+        "rotate",
+        "rotation",
+        "smoke",
+        "smoke_deep",
+        "status",
+        "up",
+        "upgrade",
+    )
+)
+
+# Of the tests beside each other those that take longest, by what they wait for: first, so that nothing waits for them
+# in the end.
 LONGEST = ("test_providers_openstack_faults.py", "test_provider_faults.py", "test_testbed_openstack.py")
 
 
@@ -50,9 +79,38 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def uses_the_shared_node(item: pytest.Item) -> bool:
+    if not isinstance(item, pytest.Function):
+        return False
+    homes = item._fixtureinfo.name2fixturedefs.get("home", ())
+    return bool(homes) and homes[-1].baseid == "tests/node"
+
+
+def order(item: pytest.Item) -> tuple[bool, bool, bool]:
+    """What takes longest first: two processes share the work best when it is small at the end."""
+    file = item.nodeid.split("::")[0]
+    return (item.path.name not in LONGEST, file not in ON_THE_SHARED_NODE, not file.startswith("tests/node/"))
+
+
+class ByMachine(LoadFileScheduling):
+    """Files by process, and all of those on the shared node as if they were one file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "the shared node" if file in ON_THE_SHARED_NODE else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """For ``--dist loadfile``; None leaves the others to xdist."""
+    return ByMachine(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what may run side by side. The rest runs by files, any two of which have machines and networks of their
-    own, but for the shared node (tests/node/conftest.py), which each process has one of.
+    own, but for those on the shared node.
+
+    Raises ``pytest.UsageError`` for a test on the shared node that ``ON_THE_SHARED_NODE`` does not know.
     """
     here = Path(__file__).parent
     for item in items:
@@ -60,4 +118,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue  # the package's own checks (`pytest --pyargs binder_node.smoke`) come by here in a checkout
         if item.path.relative_to(here).as_posix().startswith(BESIDE):
             item.add_marker(pytest.mark.beside)
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+        if uses_the_shared_node(item) and not item.nodeid.startswith(ON_THE_SHARED_NODE):
+            raise pytest.UsageError(f"{item.nodeid}: uses the shared node; name it in tests/conftest.py")
+    items.sort(key=order)
