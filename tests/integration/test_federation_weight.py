@@ -150,14 +150,16 @@ class Load:
     worst: float = 1e9
     weights: list[float] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
+    reading: threading.Lock = field(default_factory=threading.Lock)
 
     def one(self) -> None:
         draw = random.Random(threading.get_ident())
         while not self.over.is_set():
-            federation = self.book.federation()
-            weight = federation.member("new").weight
-            if not self.weights or self.weights[-1] != weight:
-                self.weights.append(weight)
+            with self.reading:  # or one that read before a change may write its word after it
+                federation = self.book.federation()
+                weight = federation.member("new").weight
+                if not self.weights or self.weights[-1] != weight:
+                    self.weights.append(weight)
             self.scene.hub.failing = weight >= self.worst
             if rules.route(federation, federation.routed, self.scene.path, "", draw.random()) == "new":
                 phases(self.scene, self.scene.new)

@@ -215,27 +215,30 @@ def small() -> Iterator[Server]:
         yield server
 
 
+# The calls of a run, dealt out: one test for all of them would be the last that everything waits for.
 @pytest.mark.timeout(1800)
-def test_up_killed_at_each_call_converges(small: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", range(4))
+def test_up_killed_at_each_call_converges(first: int, small: Server, tmp_path: Path) -> None:
     """Killed when the call has had its effect and before it is answered: for the cloud, that is before the next."""
     provider = {**HERE, "volume": "100G"}
-    wanted, number = {**ONE, "volumes": [NAME]}, 0
+    wanted, number = {**ONE, "volumes": [NAME]}, first
     while killed_at(small, "up", number, tmp_path / str(number), provider):
         machine = machine_at(tmp_path / str(number), **provider)
         up(machine)
         assert holds(small) == wanted, number
         remote.disconnect(access_to(machine.node, ""))
         clear(small)
-        number += 1
+        number += 4
     assert number > 40  # that calls were counted at all
     assert holds(small) == wanted
 
 
 @pytest.mark.timeout(1800)
-def test_destroy_killed_at_each_call_is_finished_by_the_next(small: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", range(2))
+def test_destroy_killed_at_each_call_is_finished_by_the_next(first: int, small: Server, tmp_path: Path) -> None:
     provider = {**HERE, "volume": "100G"}
     crowd(small, 2)
-    before, number = snapshot(small), 0
+    before, number = snapshot(small), first
     while True:
         up(machine_at(tmp_path, **provider))
         hit = killed_at(small, "destroy", number, tmp_path, provider)
@@ -243,7 +246,7 @@ def test_destroy_killed_at_each_call_is_finished_by_the_next(small: Server, tmp_
         assert snapshot(small) == before, number
         if not hit:
             break
-        number += 1
+        number += 2
     assert number > 20
 
 
