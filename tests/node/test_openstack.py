@@ -14,7 +14,8 @@ from tests.testbed.hetzner.nspawn import NspawnMachines
 from tests.testbed.openstack.server import Server
 from tests.testbed.openstack.state import State, region
 
-pytestmark = pytest.mark.node
+# The node that comes of it is the same as at every other provider: see test_hetzner.py for one in each run.
+pytestmark = [pytest.mark.node, pytest.mark.soak]
 NETWORK = IPv4Network("198.18.72.0/24")
 NODE = "openstack-1"
 
