@@ -243,6 +243,23 @@ def test_two_homes_with_a_node_of_one_name_do_not_touch_each_other(
     assert provider.changes(provider.inspect(silent)) == []
 
 
+def test_a_bridge_that_another_host_was_on_goes_with_the_next_destroy(provider: LocalMachine) -> None:
+    machine.ensure_bridge(provider.node.spec)
+    other = ("ip", "link", "add", f"{BRIDGE}x", "type", "veth", "peer", "name", f"{BRIDGE}y")
+    subprocess.run(other, check=True)
+    try:
+        subprocess.run(["ip", "link", "set", f"{BRIDGE}x", "master", BRIDGE], check=True)
+        assert provider.doomed(silent) == []
+        provider.destroy(silent)
+        assert Path("/sys/class/net", BRIDGE).exists()
+    finally:
+        subprocess.run(["ip", "link", "delete", f"{BRIDGE}x"], check=True)
+    assert [change.what for change in provider.doomed(silent)] == [f"bridge {BRIDGE}, which nobody uses"]
+    provider.destroy(silent)
+    assert not Path("/sys/class/net", BRIDGE).exists()
+    assert provider.doomed(silent) == []
+
+
 def test_a_machine_goes_while_a_younger_one_runs_on(provider: LocalMachine, tmp_path: Path) -> None:
     """The younger one's mount namespace began as a copy of this computer's mounts, the older one's disk among them."""
     provider.apply(provider.inspect(silent), silent)

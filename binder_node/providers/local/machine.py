@@ -123,11 +123,16 @@ def ensure_bridge(spec: Spec) -> None:
     call(spec.name, f"set up the bridge {name}", "ip", "link", "set", name, "up")
 
 
+def idle_bridge(spec: Spec) -> str:
+    """The bridge's name when it is there and no machine or host has a port on it; or nothing."""
+    path = Path(f"/sys/class/net/{bridge_name(spec)}")
+    return path.name if path.exists() and not any((path / "brif").iterdir()) else ""
+
+
 def drop_bridge(spec: Spec) -> None:
     """Remove the bridge when no other machine or host has a port on it."""
-    path = Path(f"/sys/class/net/{bridge_name(spec)}")
-    if path.exists() and not any((path / "brif").iterdir()):
-        call(spec.name, "remove the bridge", "ip", "link", "delete", path.name, check=False)
+    if name := idle_bridge(spec):
+        call(spec.name, "remove the bridge", "ip", "link", "delete", name, check=False)
 
 
 def make_disk(spec: Spec, folders: Folders) -> None:

@@ -141,9 +141,11 @@ class LocalMachine:
     def doomed(self, report: Reporter, keep: frozenset[Kept] = KEEP) -> list[Change]:
         """Address and disk are one with the machine: nothing of it is kept."""
         del report, keep
-        if not self.folders.base.exists() and not machine.processes(self.folders):
-            return []
         spec = self.node.spec
+        if not self.folders.base.exists() and not machine.processes(self.folders):
+            # Kept when the machine went, for others had ports on it then.
+            bridge = machine.idle_bridge(spec)
+            return [Change(self.name, "delete", f"bridge {bridge}, which nobody uses")] if bridge else []
         gone = f"machine {spec.name} at {local(spec).address}, with its disk in {self.folders.base}"
         return [Change(self.name, "delete", gone)]
 
