@@ -45,6 +45,7 @@ MARKERS = ("# binder-node: begin", "# binder-node: end")
 
 API_PORT = 6443  # K3s's own
 MINIO_PORT = 9000  # loopback only
+MINIO_REGION = "us-east-1"  # what MinIO signs with unless told otherwise
 PUSH_PORT = 5000  # registry, push rights, loopback only; the port in every image's name
 PULL_PORT = 5001  # the same bucket, read only; for containerd, and for BinderHub through a Service
 NAMESPACE = "binder"

@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 
 from binder_node.artifacts.model import Artifact
-from binder_node.host.observe import script
+from binder_node.host.bucket import bucket_access
+from binder_node.host.programs import FROM, program, run
 from binder_node.host.recording import recorded
-from binder_node.host.wanted import Component, File, Folder, Link, Unit, Upload, unit_file
+from binder_node.host.timed import service, timer
+from binder_node.host.wanted import Component, File, Folder, Link, Unit, Upload
 from binder_node.layout import (
     ACME_STATE,
     BACKUP_STATE,
@@ -17,7 +19,6 @@ from binder_node.layout import (
     ETC,
     HUB_STATE,
     K3S_DATA,
-    MINIO_PORT,
 )
 from binder_node.node import Sealing
 from binder_node.secrets.masked import Masked
@@ -25,7 +26,7 @@ from binder_node.secrets.model import Secrets
 from binder_node.spec.model import NodeStorage, Spec
 
 UNIT, TIMER = "binder-node-backup.service", "binder-node-backup.timer"
-PROGRAM, CONFIG = str(ETC / "backup.py"), str(ETC / "backup.json")
+CONFIG = str(ETC / "backup.json")
 RECIPIENTS, SEALED = str(ETC / "backup.recipients"), str(ETC / "secrets.age")
 # The first one, once the node is made: BinderHub's first launches are worth more than it.
 FIRST = "10min"
@@ -49,7 +50,7 @@ def backup(spec: Spec, secrets: Secrets, artifacts: Mapping[str, Artifact], seal
         folders=(Folder(f"{spec.machine.state}/{BACKUP_STATE}", 0o700),),
         uploads=(binary,),
         files=(
-            File(PROGRAM, script("backup").encode(), 0o755),
+            program("backup"),
             File(CONFIG, config.encode(), 0o600, secret=True),
             File(RECIPIENTS, "".join(f"{key}\n" for key in sealing.recipients).encode()),
             # As the operators have it; who has only a backup and an identity has everything.
@@ -59,7 +60,7 @@ def backup(spec: Spec, secrets: Secrets, artifacts: Mapping[str, Artifact], seal
         units=(
             # The timer starts it, and `binder-node backup`.
             Unit(UNIT, _unit(spec), enabled=False, running=False),
-            Unit(TIMER, _timer(spec)),
+            Unit(TIMER, timer("the backup", FIRST, f"{spec.backup.hours}h", spread="5min")),
         ),
     )
 
@@ -92,63 +93,33 @@ def configuration(spec: Spec, secrets: Secrets, age: str) -> dict[str, object]:
 
 
 def _bucket(spec: Spec, secrets: Secrets) -> dict[str, str]:
-    there, storage = spec.backup, spec.storage
-    user, password = secrets.backup_access_key, secrets.backup_secret_key
+    """A key of its own where one can be made or is given: not in the registry's own bucket elsewhere."""
+    there, told = spec.backup, bucket_access(spec, secrets, f"{BACKUPS}{spec.name}/")
     if there.endpoint is not None and there.bucket is not None:
-        endpoint, region, bucket = there.endpoint, there.region, there.bucket
-    elif isinstance(storage, NodeStorage):
-        endpoint, region, bucket = f"http://127.0.0.1:{MINIO_PORT}", "us-east-1", storage.bucket
-    else:
-        endpoint, region, bucket = storage.endpoint, storage.region, storage.bucket
-        user, password = secrets.s3_access_key, secrets.s3_secret_key
-    return {
-        "endpoint": endpoint,
-        "region": region,
-        "bucket": bucket,
-        "prefix": f"{BACKUPS}{spec.name}/",
-        "access_key": user,
+        told |= {"endpoint": there.endpoint, "region": there.region, "bucket": there.bucket}
+    elif not isinstance(spec.storage, NodeStorage):
+        return told
+    password = secrets.backup_secret_key
+    told |= {
+        "access_key": secrets.backup_access_key,
         "secret_key": password.reveal() if isinstance(password, Masked) else "",
     }
+    return told
 
 
 def _unit(spec: Spec) -> str:
-    state = f"{spec.machine.state}/{BACKUP_STATE}"
-    return unit_file(
-        Unit=[
-            ("Description", "Backup of what is not in the registry's bucket (binder-node)"),
-            ("After", "network-online.target k3s.service minio.service"),
-            ("RequiresMountsFor", state),
-        ],
-        Service=[
-            ("Type", "oneshot"),
-            ("ExecStart", f"/usr/bin/python3 {PROGRAM} {CONFIG}"),
+    return service(
+        "Backup of what is not in the registry's bucket",
+        "network-online.target k3s.service minio.service",
+        [
+            ("ExecStart", run("backup", CONFIG)),
             recorded(spec, "backup", UNIT),
             ("TimeoutStartSec", str(SECONDS)),
-            # People's launches come first.
-            ("Nice", "15"),
-            ("IOSchedulingClass", "idle"),
-            ("UMask", "0077"),
-            ("NoNewPrivileges", "yes"),
-            ("ProtectSystem", "strict"),
-            # SQLite locks a database in files beside it.
-            ("ReadWritePaths", f"{state} -{spec.machine.state}/{HUB_STATE} -{K3S_DATA}/server/db"),
-            ("ProtectHome", "yes"),
-            ("PrivateTmp", "yes"),
+            FROM,
         ],
-    )
-
-
-def _timer(spec: Spec) -> str:
-    return unit_file(
-        Unit=[("Description", "Timer of the backup (binder-node)")],
-        Timer=[
-            ("OnActiveSec", FIRST),
-            ("OnUnitInactiveSec", f"{spec.backup.hours}h"),
-            ("AccuracySec", "1min"),
-            # Members of one federation are made from the same inventories; their bucket need not hear all at once.
-            ("RandomizedDelaySec", "5min"),
-        ],
-        Install=[("WantedBy", "timers.target")],
+        folder=f"{spec.machine.state}/{BACKUP_STATE}",
+        # SQLite locks a database in files beside it.
+        also=f"-{spec.machine.state}/{HUB_STATE} -{K3S_DATA}/server/db",
     )
 
 

@@ -42,6 +42,7 @@ ABOUT = {
     "k3s": "Kubernetes, by its binary and our own unit",
     "buildkit": "the image builder",
     "recording": "writes down how what timers start has ended; `binder-node status` shows it",
+    "programs": "how programs of ours talk to a bucket",
     "events": "the log of launches, archived in the bucket on a timer",
     "watch": "remembers who asked for what and was cut, longer than pods live; see `binder-node abuse`",
     "retention": "the record of which images are used, and the removal of those that are not",

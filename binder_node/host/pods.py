@@ -6,7 +6,8 @@ import json
 
 from binder_node.host.observe import script
 from binder_node.host.recording import recorded
-from binder_node.host.wanted import Component, File, Unit, unit_file
+from binder_node.host.timed import service, timer
+from binder_node.host.wanted import Component, File, Unit
 from binder_node.layout import BIN, ETC, NAMESPACE
 from binder_node.secrets.model import Secrets
 from binder_node.spec.model import Spec
@@ -38,33 +39,21 @@ def pods(spec: Spec, secrets: Secrets) -> Component:
         units=(
             # The timer starts it.
             Unit(UNIT, _unit(spec), enabled=False, running=False),
-            Unit(TIMER, _timer()),
+            Unit(TIMER, timer("the removal of pods", FIRST, f"{EVERY}s")),
         ),
     )
 
 
 def _unit(spec: Spec) -> str:
-    return unit_file(
-        Unit=[("Description", "Removal of pods that serve nobody (binder-node)"), ("After", "k3s.service")],
-        Service=[
-            ("Type", "oneshot"),
+    return service(
+        "Removal of pods that serve nobody",
+        "k3s.service",
+        [
             ("ExecStart", f"/usr/bin/python3 {PROGRAM} {CONFIG}"),
             recorded(spec, "pods", UNIT),
             ("TimeoutStartSec", str(SECONDS)),
-            ("Nice", "10"),
-            ("NoNewPrivileges", "yes"),
-            # Root reads K3s's kubeconfig as its owner, and needs no more of what root may.
-            ("CapabilityBoundingSet", ""),
-            ("ProtectSystem", "strict"),
-            ("ProtectHome", "yes"),
-            ("PrivateTmp", "yes"),
         ],
-    )
-
-
-def _timer() -> str:
-    return unit_file(
-        Unit=[("Description", "Timer of the removal of pods (binder-node)")],
-        Timer=[("OnActiveSec", FIRST), ("OnUnitInactiveSec", f"{EVERY}s"), ("AccuracySec", "1min")],
-        Install=[("WantedBy", "timers.target")],
+        rank=[("Nice", "10")],
+        # Root reads K3s's kubeconfig as its owner, and needs no more of what root may.
+        bounded=True,
     )

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from binder_node.artifacts.model import Artifact
+from binder_node.host.bucket import reached
 from binder_node.host.text import yaml_text
 from binder_node.host.wanted import FOR_EVER, Component, File, Link, Unit, Upload, User, Wait, unit_file
-from binder_node.layout import BIN, ETC, MINIO_PORT, PULL_PORT, PULL_USER, PUSH_PORT, PUSH_USER
+from binder_node.layout import BIN, ETC, PULL_PORT, PULL_USER, PUSH_PORT, PUSH_USER
 from binder_node.secrets.masked import Masked
 from binder_node.secrets.model import Secrets
 from binder_node.spec.model import NodeStorage, Spec
@@ -99,19 +100,15 @@ def _config(spec: Spec, secrets: Secrets, role: str, address: str, passwords: st
 
 
 def _s3(spec: Spec, secrets: Secrets) -> dict[str, Any]:
-    storage = spec.storage
-    if isinstance(storage, NodeStorage):
-        endpoint, region = f"http://127.0.0.1:{MINIO_PORT}", "us-east-1"
-        copying = {"multipartcopythresholdsize": WHOLE_COPY}
-    else:
-        endpoint, region, copying = storage.endpoint, storage.region, {}
+    endpoint, region = reached(spec.storage)
+    copying = {"multipartcopythresholdsize": WHOLE_COPY} if isinstance(spec.storage, NodeStorage) else {}
     return {
         "accesskey": secrets.s3_access_key,
         "secretkey": secrets.s3_secret_key.reveal(),
         "region": region,
         "regionendpoint": endpoint,
         "forcepathstyle": True,
-        "bucket": storage.bucket,
+        "bucket": spec.storage.bucket,
         "secure": endpoint.startswith("https:"),
         "encrypt": False,
         "chunksize": CHUNK,

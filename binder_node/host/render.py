@@ -18,6 +18,7 @@ from binder_node.host.kernel import kernel
 from binder_node.host.login import login
 from binder_node.host.minio import minio
 from binder_node.host.pods import pods
+from binder_node.host.programs import programs
 from binder_node.host.recording import recording
 from binder_node.host.registry import registry
 from binder_node.host.retention import retention
@@ -61,7 +62,7 @@ def render(
         *builds,
         k3s(spec, secrets, artifacts, address, manifests),
         *([] if spec.central else [buildkit(spec, artifacts)]),
-        *([recording(spec)] if jobs(spec) else []),
+        *([recording(spec), programs()] if jobs(spec) else []),
         *([] if spec.central else [events(spec, secrets)]),
         watch(spec),
         *([] if spec.central else [retention(spec, secrets)]),

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib.resources import files
 
+from binder_node.host.bucket import bucket_access
+from binder_node.host.programs import FOLDER as PROGRAMS
+from binder_node.host.programs import FROM, program, run
 from binder_node.host.recording import recorded
 from binder_node.host.registry import OWNER, PUSH_SWITCH, PUSH_UNIT, READ_ONLY, UNITS
-from binder_node.host.wanted import FOR_EVER, Component, File, Folder, Unit, unit_file
-from binder_node.layout import ETC, LIB, MINIO_PORT, PUSH_PORT, PUSH_USER, RETENTION_STATE, USES
+from binder_node.host.timed import service, timer
+from binder_node.host.wanted import FOR_EVER, Component, File, Folder, Unit
+from binder_node.layout import ETC, PUSH_PORT, PUSH_USER, RETENTION_STATE, USES
 from binder_node.secrets.model import Secrets
 from binder_node.spec.model import NodeStorage, Spec
 
 USES_UNIT, USES_TIMER = "binder-node-uses.service", "binder-node-uses.timer"
 UNIT, TIMER = "binder-node-retention.service", "binder-node-retention.timer"
-MODULES = ("__init__", "__main__", "images", "journal", "records", "s3")
-FOLDER, CONFIG, PAUSE = f"{LIB}/retention", str(ETC / "retention.json"), str(ETC / "retention-pause.sh")
+MODULES = ("__init__", "__main__", "images", "journal", "records")
+FOLDER, CONFIG, PAUSE = f"{PROGRAMS}/retention", str(ETC / "retention.json"), str(ETC / "retention-pause.sh")
 # A machine that is lost takes as much of its log with it; images are looked for by the day.
 EVERY_USES, EVERY = 3600, 86400
 # Until the first: a node that shares a bucket is known in it before its first build can be pushed.
@@ -43,23 +46,21 @@ MOST = 5000
 
 def retention(spec: Spec, secrets: Secrets) -> Component:
     """The programs run as the registry's own user; a few lines of shell, as root, switch it to read-only and back."""
-    source = files("binder_node.host.on_node.retention")
-    programs = tuple(File(f"{FOLDER}/{name}.py", (source / f"{name}.py").read_bytes()) for name in MODULES)
     config = json.dumps(configuration(spec, secrets), indent=1) + "\n"
     return Component(
         "retention",
         folders=(Folder(FOLDER), Folder(folder(spec), 0o700, OWNER, OWNER)),
         files=(
-            *programs,
+            *(program(f"retention/{name}") for name in MODULES),
             File(CONFIG, config.encode(), 0o640, group=OWNER, secret=True),
             File(PAUSE, _pause(spec).encode(), 0o755),
         ),
         units=(
             # Their timers start them.
             Unit(USES_UNIT, _uses(spec), enabled=False, running=False),
-            Unit(USES_TIMER, _timer("the record of uses", FIRST_USES, EVERY_USES, 0)),
+            Unit(USES_TIMER, timer("the record of uses", FIRST_USES, f"{EVERY_USES}s", exact="1s")),
             Unit(UNIT, _retention(spec), enabled=False, running=False),
-            Unit(TIMER, _timer("what the registry keeps", FIRST, EVERY, 3600)),
+            Unit(TIMER, timer("what the registry keeps", FIRST, f"{EVERY}s", spread="3600s")),
         ),
     )
 
@@ -71,11 +72,6 @@ def folder(spec: Spec) -> str:
 
 def configuration(spec: Spec, secrets: Secrets) -> dict[str, object]:
     """What the program is told; ``journal`` prints the registries' log, a JSON object a line."""
-    storage = spec.storage
-    if isinstance(storage, NodeStorage):
-        endpoint, region = f"http://127.0.0.1:{MINIO_PORT}", "us-east-1"
-    else:
-        endpoint, region = storage.endpoint, storage.region
     units = [word for unit in UNITS for word in ("-u", unit)]
     return {
         "node": spec.name,
@@ -92,12 +88,7 @@ def configuration(spec: Spec, secrets: Secrets) -> dict[str, object]:
             "user": PUSH_USER,
             "password": secrets.registry_push_password.reveal(),
         },
-        "endpoint": endpoint,
-        "region": region,
-        "bucket": storage.bucket,
-        "prefix": USES,
-        "access_key": secrets.s3_access_key,
-        "secret_key": secrets.s3_secret_key.reveal(),
+        **bucket_access(spec, secrets, USES),
     }
 
 
@@ -134,34 +125,15 @@ esac
 """
 
 
-def _sandbox(spec: Spec) -> list[tuple[str, str]]:
-    return [
-        ("WorkingDirectory", str(LIB)),
-        ("User", OWNER),
-        ("Group", OWNER),
-        ("SupplementaryGroups", "systemd-journal"),
-        # People's launches come first.
-        ("Nice", "15"),
-        ("IOSchedulingClass", "idle"),
-        ("UMask", "0077"),
-        ("NoNewPrivileges", "yes"),
-        ("CapabilityBoundingSet", ""),
-        ("ProtectSystem", "strict"),
-        ("ReadWritePaths", folder(spec)),
-        ("ProtectHome", "yes"),
-        ("PrivateTmp", "yes"),
-    ]
-
-
-def _unit(spec: Spec, about: str, service: Sequence[tuple[str, str]]) -> str:
-    return unit_file(
-        Unit=[
-            ("Description", f"{about} (binder-node)"),
-            ("After", "network-online.target minio.service"),
-            ("RequiresMountsFor", folder(spec)),
-            FOR_EVER,
-        ],
-        Service=[("Type", "oneshot"), *service],
+def _unit(spec: Spec, about: str, work: Sequence[tuple[str, str]]) -> str:
+    own = [("User", OWNER), ("Group", OWNER), ("SupplementaryGroups", "systemd-journal")]
+    return service(
+        about,
+        "network-online.target minio.service",
+        [*work, FROM, *own],
+        folder=folder(spec),
+        unit=[FOR_EVER],
+        bounded=True,
     )
 
 
@@ -170,43 +142,26 @@ def _uses(spec: Spec) -> str:
         spec,
         "Record of which images are used",
         [
-            ("ExecStart", f"/usr/bin/python3 -m retention {CONFIG} note"),
+            ("ExecStart", run("retention", CONFIG, "note")),
             recorded(spec, "uses", USES_UNIT),
             ("TimeoutStartSec", str(SECONDS_USES)),
             ("Restart", "on-failure"),
             ("RestartSec", str(AGAIN)),
-            *_sandbox(spec),
         ],
     )
 
 
 def _retention(spec: Spec) -> str:
-    run = f"/usr/bin/python3 -m retention {CONFIG}"
     return _unit(
         spec,
         "Removal of images that nobody uses",
         [
-            ("ExecStart", f"{run} mark"),
+            ("ExecStart", run("retention", CONFIG, "mark")),
             ("ExecStart", f"+{PAUSE} on"),
-            ("ExecStart", f"/usr/bin/timeout --kill-after=5 {LIMIT} {run} sweep"),
+            ("ExecStart", f"/usr/bin/timeout --kill-after=5 {LIMIT} {run('retention', CONFIG, 'sweep')}"),
             # However it ended.
             ("ExecStopPost", f"+{PAUSE} off"),
             recorded(spec, "retention", UNIT),
             ("TimeoutStartSec", str(SECONDS)),
-            *_sandbox(spec),
         ],
-    )
-
-
-def _timer(about: str, first: str, every: int, spread: int) -> str:
-    return unit_file(
-        Unit=[("Description", f"Timer of {about} (binder-node)")],
-        Timer=[
-            ("OnActiveSec", first),
-            ("OnUnitInactiveSec", f"{every}s"),
-            ("AccuracySec", "1min" if spread else "1s"),
-            # Members of one federation are made from the same inventories; not all at once.
-            *([("RandomizedDelaySec", f"{spread}s")] if spread else []),
-        ],
-        Install=[("WantedBy", "timers.target")],
     )

@@ -11,10 +11,11 @@ from binder_node import remote
 from binder_node.errors import InputError, Problem, StepError
 from binder_node.events import Reporter, step
 from binder_node.federation.archive import PROVIDERS, file_name
-from binder_node.host.events import CONFIG, PROGRAM, SECONDS, UNIT
+from binder_node.host.events import CONFIG, SECONDS, UNIT
+from binder_node.host.programs import run
 from binder_node.host.upload import as_root
 from binder_node.launches.numbers import Log, from_archive, from_node
-from binder_node.layout import EVENTS
+from binder_node.layout import EVENTS, LIB
 from binder_node.lifecycle.opened import Opened, access_of, open_bare
 from binder_node.node import Access
 from binder_node.storage.endpoint import Endpoint, client, explained
@@ -49,7 +50,7 @@ def of_node(opened: Opened, days: int, report: Reporter, *, archive: bool = Fals
     if archive:
         with step(report, STAGE, "the node archives its launches"):
             archive_now(opened, access)
-    script = as_root(access, f"exec python3 {PROGRAM} {CONFIG} tell {days}")
+    script = as_root(access, f"cd {LIB} && exec {run('events', CONFIG, 'tell', str(days))}")
     done = remote.run(access, script, timeout=TELL_SECONDS, check=False)
     if done.code != 0:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.code}"])[-1]

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from binder_node.host import backup, events
+from binder_node.host.bucket import reached
 from binder_node.host.minio import UNIT
-from binder_node.layout import MINIO_PORT
 from binder_node.lifecycle.opened import Opened
 from binder_node.node import Access, Node
 from binder_node.smoke import judge_storage as judge
@@ -45,8 +45,7 @@ def seen(endpoint: Endpoint) -> Bucket:
 
 def where(spec: Spec) -> str:
     """The endpoint as the node knows it."""
-    storage = spec.storage
-    return f"http://127.0.0.1:{MINIO_PORT}" if isinstance(storage, NodeStorage) else storage.endpoint
+    return reached(spec.storage)[0]
 
 
 @check("storage.unit", "MinIO runs", needs="machine.ssh")

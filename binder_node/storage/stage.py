@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from binder_node.changes import Action, Change
 from binder_node.errors import StepError
 from binder_node.events import Event, Reporter
-from binder_node.layout import MINIO_PORT
+from binder_node.layout import MINIO_PORT, MINIO_REGION
 from binder_node.node import Access, Node
 from binder_node.spec.model import NodeStorage
 from binder_node.storage import bucket
 from binder_node.storage.bucket import Bucket
 from binder_node.storage.endpoint import REMEDIES, Endpoint
 from binder_node.storage.policy import POLICY_NAME, scoped
-
-# MinIO signs with this name unless told otherwise.
-MINIO_REGION = "us-east-1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 from ruamel.yaml import YAML
 
+from binder_node.host import on_node
 from binder_node.host import retention as component
-from binder_node.host.on_node import retention as program
 from binder_node.host.registry import READ_ONLY, registry
 from binder_node.host.text import yaml_text
 from binder_node.layout import PUSH_USER
@@ -203,9 +203,9 @@ class Lab:
     def run(self, command: str, **more: Any) -> subprocess.CompletedProcess[str]:
         self.more = more
         (self.folder / "retention.json").write_text(json.dumps(self.config()))
-        argv = [sys.executable, "-m", "retention", str(self.folder / "retention.json"), command]
-        where = Path(next(iter(program.__path__))).parent
-        return subprocess.run(argv, cwd=where, capture_output=True, text=True, check=False, timeout=120)
+        where = Path(on_node.__file__).parent
+        argv = [sys.executable, "-m", f"{where.name}.retention", str(self.folder / "retention.json"), command]
+        return subprocess.run(argv, cwd=where.parent, capture_output=True, text=True, check=False, timeout=120)
 
     def collect(self, **more: Any) -> tuple[list[str], float]:
         """All of a run of the unit; what it said, and seconds in which nobody could push."""

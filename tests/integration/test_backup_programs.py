@@ -18,9 +18,8 @@ from typing import Any
 
 import pytest
 
-from binder_node.host import restore
+from binder_node.host import on_node, restore
 from binder_node.host.backup import HUB_DATABASE, K3S_DATABASE
-from binder_node.host.on_node import backup as program
 from binder_node.layout import ACME_STATE, BACKUPS, HUB_STATE
 from binder_node.secrets.agefile import opened
 from binder_node.secrets.identity import ensure_identities
@@ -35,7 +34,8 @@ from tests.unit.host_samples import sample_spec
 
 pytestmark = pytest.mark.integration
 
-PROGRAM, RESTORE = Path(program.__file__), Path(program.__file__).with_name("restore.py")
+# The folder that the package lies in, as on a node.
+PACKAGE, RESTORE = Path(on_node.__file__).parent, Path(on_node.__file__).with_name("restore.py")
 BELOW = f"{BACKUPS}bids-1/"
 USERS = 200
 
@@ -91,8 +91,8 @@ class Lab:
         self.more = more
         config = self.folder / "backup.json"
         config.write_text(json.dumps(self.config()))
-        argv = [sys.executable, str(PROGRAM), str(config)]
-        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+        argv = [sys.executable, "-m", f"{PACKAGE.name}.backup", str(config)]
+        return subprocess.run(argv, cwd=PACKAGE.parent, capture_output=True, text=True, check=False, timeout=120)
 
     def names(self) -> list[str]:
         found = client(self.root).list_objects(bucket_name=self.root.bucket, prefix=BELOW)
@@ -266,17 +266,6 @@ def test_what_is_no_backup_is_none(lab: Lab, broken: str, said: str) -> None:
     assert "Traceback" not in done.stderr
     assert lab.names() == []
     assert list((lab.folder / "scratch").iterdir()) == []
-
-
-def test_a_store_that_is_down_for_a_moment_is_asked_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = iter(["HTTP 503 SlowDown", "no answer: refused", ""])
-    monkeypatch.setattr(program, "PAUSE", 0.0)
-    monkeypatch.setattr(program, "put_once", lambda *_: next(said))
-    (lab.folder / "x").write_text("x")
-    program.put(lab.config(), "name", str(lab.folder / "x"))
-    monkeypatch.setattr(program, "put_once", lambda *_: "HTTP 503 SlowDown")
-    with pytest.raises(program.Failure, match="did not take name: HTTP 503 SlowDown"):
-        program.put(lab.config(), "name", str(lab.folder / "x"))
 
 
 # --- putting back --------------------------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from minio.error import S3Error
 
-from binder_node.host.observe import script
-from binder_node.host.on_node import events
+from binder_node.host.on_node.s3 import Bucket, Patience
+from binder_node.host.programs import PACKAGE, program, programs, run
 from binder_node.secrets.masked import Masked
 from binder_node.storage import bucket as buckets
 from binder_node.storage.endpoint import Endpoint, client
@@ -64,11 +64,13 @@ class Machine:
             "secret_key": endpoint.secret_key.reveal(),
         }
         # What a machine is made to do in these tests is said in the program's own text: nothing else differs.
-        text = script("events").replace("TRIES, PAUSE, ANSWER = 4, 10.0, 60.0", "TRIES, PAUSE, ANSWER = 2, 0.1, 5.0")
         (folder / f"{name}-id").write_text(f"{name}\n")
-        text = text.replace("/etc/machine-id", str(folder / f"{name}-id"))
-        self.program = folder / f"{name}.py"
-        self.program.write_text(text)
+        self.lib = folder / f"{name}-lib"
+        (self.lib / PACKAGE).mkdir(parents=True)
+        for file in (*programs().files, program("events")):
+            text = file.content.decode().replace("tries=4, pause=10.0, answer=60.0", "tries=2, pause=0.1, answer=5.0")
+            text = text.replace("/etc/machine-id", str(folder / f"{name}-id"))
+            (self.lib / PACKAGE / file.path.rpartition("/")[2]).write_text(text)
 
     def launched(self, *happened: dict[str, Any]) -> None:
         for event in happened:
@@ -77,8 +79,8 @@ class Machine:
 
     def run(self, *verb: str, code: int = 0) -> Any:
         self.config.write_text(json.dumps(self.settings))
-        argv = [sys.executable, "-I", str(self.program), str(self.config), *verb]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        argv = [sys.executable, "-sE", *run("events", str(self.config), *verb).split()[1:]]
+        done = subprocess.run(argv, cwd=self.lib, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout) if code == 0 else done.stderr
 
@@ -245,9 +247,9 @@ def test_more_parts_than_one_answer_lists(tmp_path: Path, endpoint: Endpoint) ->
     for number in range(1005):
         name = f"events/parts/2020-01-01/old-{number:04}.jsonl"
         server.put_object(bucket_name=endpoint.bucket, object_name=name, data=io.BytesIO(line), length=len(line))
-    found = events.Bucket(Machine(tmp_path, endpoint).settings).listed("events/")
+    found = list(Bucket(Machine(tmp_path, endpoint).settings, Patience(2, 0.1, 5.0)).listed("events/"))
     assert len(found) == 1005
-    assert set(found.values()) == {len(line)}
+    assert {size for _, _, size in found} == {len(line)}
 
 
 def test_numbers_of_the_last_days(tmp_path: Path, endpoint: Endpoint) -> None:

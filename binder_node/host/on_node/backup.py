@@ -1,5 +1,7 @@
 """Back up what a node keeps outside of its bucket: copied, packed, encrypted, put into a bucket (told by a JSON file).
 
+    python3 -m on_node.backup CONFIG
+
 Put on the node as a file, and run there by its own python3: standard library only, nothing newer than Python 3.10.
 Prints one line of JSON; ends with 1 and one line on stderr where something is missing, broken or refused.
 """
@@ -7,9 +9,6 @@ Prints one line of JSON; ends with 1 and one line on stderr where something is m
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import hmac
-import http.client
 import io
 import json
 import os
@@ -23,19 +22,17 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
+
+from .s3 import Bucket, Failure, Patience
 
 # Of the archive's form; binder_node/host/restore.py reads it.
 FORMAT = 1
 # A writer keeps a database for milliseconds. Seconds.
 BUSY = 60.0
-TRIES, PAUSE, ANSWER = 4, 15.0, 120.0
+PATIENCE = Patience(tries=4, pause=15.0, answer=120.0)
 # Refusals that pass by themselves: request timeout, and too many of them.
 AGAIN = (408, 429)
-
-
-class Failure(Exception):
-    """What went wrong, in one line."""
 
 
 def copy_database(source: str, target: str) -> None:
@@ -121,64 +118,18 @@ def seal(config: dict[str, Any], found: list[tuple[str, str]], told: bytes, targ
 # --- the bucket ----------------------------------------------------------------------------------------------------
 
 
-def hashed(key: bytes, text: str) -> bytes:
-    return hmac.new(key, text.encode(), hashlib.sha256).digest()
-
-
-def signed(config: dict[str, Any], host: str, path: str, digest: str, now: datetime) -> dict[str, str]:
-    """The headers of a PUT without a query, as S3 wants it signed (AWS Signature Version 4)."""
-    stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
-    headers = {"host": host, "x-amz-content-sha256": digest, "x-amz-date": stamp}
-    names = ";".join(sorted(headers))
-    lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-    request = "\n".join(["PUT", path, "", lines, names, digest])
-    scope = f"{day}/{config['region']}/s3/aws4_request"
-    text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(request.encode()).hexdigest()])
-    key = b"AWS4" + config["secret_key"].encode()
-    for part in scope.split("/"):
-        key = hashed(key, part)
-    credential = f"Credential={config['access_key']}/{scope}"
-    signature = f"Signature={hmac.new(key, text.encode(), hashlib.sha256).hexdigest()}"
-    headers["Authorization"] = f"AWS4-HMAC-SHA256 {credential}, SignedHeaders={names}, {signature}"
-    return headers
-
-
-def put_once(config: dict[str, Any], name: str, source: str, digest: str) -> str:
-    """Why it was not taken, where another try may be; empty where it was. Raises Failure where it was refused."""
-    parts = urlsplit(config["endpoint"])
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.netloc, timeout=ANSWER)
-    path = quote(f"{parts.path.rstrip('/')}/{config['bucket']}/{name}", safe="/-_.~")
-    headers = signed(config, parts.netloc, path, digest, datetime.now(timezone.utc))  # noqa: UP017
-    try:
-        with open(source, "rb") as body:
-            connection.request("PUT", path, body, {**headers, "Content-Length": str(os.path.getsize(source))})
-            answer = connection.getresponse()
-            said = answer.read(4096).decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException) as error:
-        return f"no answer: {error}"
-    finally:
-        connection.close()
-    code = said.partition("<Code>")[2].partition("</Code>")[0]
-    why = f"HTTP {answer.status} {code or answer.reason}"
-    if 400 <= answer.status < 500 and answer.status not in AGAIN:
-        raise Failure(f"{config['endpoint']} refused {name}: {why}")
-    return "" if answer.status == 200 else why
-
-
 def put(config: dict[str, Any], name: str, source: str) -> None:
+    """What is refused is not asked for again."""
+    where = config["endpoint"]
     with open(source, "rb") as file:
-        digest = hashlib.sha256()
-        for chunk in iter(lambda: file.read(1 << 20), b""):
-            digest.update(chunk)
-    for left in reversed(range(TRIES)):
-        why = put_once(config, name, source, digest.hexdigest())
-        if not why:
-            return
-        if not left:
-            raise Failure(f"{config['endpoint']} did not take {name}: {why}")
-        print(f"{why}; once more in {PAUSE:.0f} s", file=sys.stderr, flush=True)
-        time.sleep(PAUSE)
+        for left, answer in Bucket(config, PATIENCE).put_tries(name, file):
+            if not answer.why:
+                return
+            if 400 <= answer.status < 500 and answer.status not in AGAIN:
+                raise Failure(f"{where} refused {name}: {answer.why}")
+            if not left:
+                raise Failure(f"{where} did not take {name}: {answer.why}")
+            print(f"{answer.why}; once more in {PATIENCE.pause:.0f} s", file=sys.stderr, flush=True)
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """The log of launches on a node: archived in the bucket as the public archive is, and told in numbers.
 
-    events.py CONFIG archive        every day that the bucket lacks or has less of
-    events.py CONFIG tell DAYS      the last DAYS days in numbers, as one JSON document
+    python3 -m on_node.events CONFIG archive      every day that the bucket lacks or has less of
+    python3 -m on_node.events CONFIG tell DAYS    the last DAYS days in numbers, as one JSON document
 
 Put on the node as a file, and run there by its own python3: standard library only, nothing newer than Python 3.10.
 
@@ -16,31 +16,25 @@ import collections
 import contextlib
 import fcntl
 import hashlib
-import hmac
-import http.client
 import json
 import os
 import re
 import sys
-import time
-import urllib.parse
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from .s3 import Bucket, Failure, Patience
+
 DAY = re.compile(r"events-(\d{4}-\d{2}-\d{2})\.jsonl")
 FAILED = re.compile(r"failures-(\d{4}-\d{2}-\d{2})\.jsonl")
 STATE, LOCK = "archive.json", ".lock"
 UTC = timezone.utc  # noqa: UP017
-# Seconds: between tries, for one answer.
-TRIES, PAUSE, ANSWER = 4, 10.0, 60.0
+PATIENCE = Patience(tries=4, pause=10.0, answer=60.0)
+KIND = "application/jsonl"
 # A reason is told in numbers: its beginning, and not more kinds than a person reads.
 WORDS, KINDS = 160, 500
-
-
-class Failure(Exception):
-    """What went wrong, in one line."""
 
 
 # --- the log -------------------------------------------------------------------------------------------------------
@@ -97,95 +91,6 @@ def merged(parts: Iterable[bytes]) -> bytes:
     ).encode()
 
 
-# --- the bucket ----------------------------------------------------------------------------------------------------
-
-
-class Bucket:
-    """The bucket, as S3 has it: a request is signed (AWS Signature Version 4) and tried some times."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.config = config
-        self.parts = urllib.parse.urlsplit(config["endpoint"])
-
-    def put(self, name: str, body: bytes, kind: str = "application/jsonl") -> None:
-        self._ask("PUT", name, {}, body, kind)
-
-    def get(self, name: str) -> bytes | None:
-        """None where there is no such object."""
-        return self._ask("GET", name, {})
-
-    def listed(self, prefix: str) -> dict[str, int]:
-        """Names below ``prefix``, without it, with their sizes."""
-        found: dict[str, int] = {}
-        more: dict[str, str] = {}
-        while True:
-            text = self._ask("GET", "", {"list-type": "2", "prefix": prefix, **more}) or b""
-            root = ET.fromstring(text)
-            space = root.tag.partition("}")[0] + "}" if root.tag.startswith("{") else ""
-            for item in root.iter(f"{space}Contents"):
-                found[(item.findtext(f"{space}Key") or "")[len(prefix) :]] = int(item.findtext(f"{space}Size") or 0)
-            token = root.findtext(f"{space}NextContinuationToken")
-            if not token:
-                return found
-            more = {"continuation-token": token}
-
-    def _ask(self, method: str, name: str, query: dict[str, str], body: bytes = b"", kind: str = "") -> bytes | None:
-        for left in reversed(range(TRIES)):
-            why, answer = self._once(method, name, query, body, kind)
-            if not why:
-                return answer
-            if not left:
-                raise Failure(f"{self.config['endpoint']}: {method} {self.config['bucket']}/{name}: {why}")
-            time.sleep(PAUSE)
-        raise AssertionError
-
-    def _once(self, method: str, name: str, query: dict[str, str], body: bytes, kind: str) -> tuple[str, bytes | None]:
-        whole = self.parts.scheme == "https"
-        connection = (http.client.HTTPSConnection if whole else http.client.HTTPConnection)(
-            self.parts.netloc, timeout=ANSWER
-        )
-        path = urllib.parse.quote(f"{self.parts.path.rstrip('/')}/{self.config['bucket']}/{name}", safe="/-_.~")
-        asked = "&".join(
-            f"{urllib.parse.quote(key, safe='-_.~')}={urllib.parse.quote(value, safe='-_.~')}"
-            for key, value in sorted(query.items())
-        )
-        headers = self._signed(method, path, asked, body)
-        if kind:
-            headers["Content-Type"] = kind
-        try:
-            connection.request(method, f"{path}?{asked}" if asked else path, body or None, headers)
-            answer = connection.getresponse()
-            said = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            return f"no answer: {error}", None
-        finally:
-            connection.close()
-        if answer.status == 200:
-            return "", said
-        code = said.decode("utf-8", "replace").partition("<Code>")[2].partition("</Code>")[0]
-        if answer.status == 404 and code == "NoSuchKey":
-            return "", None
-        return f"HTTP {answer.status} {code or answer.reason}", None
-
-    def _signed(self, method: str, path: str, query: str, body: bytes) -> dict[str, str]:
-        now = datetime.now(UTC)
-        digest = hashlib.sha256(body).hexdigest()
-        stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
-        headers = {"host": self.parts.netloc, "x-amz-content-sha256": digest, "x-amz-date": stamp}
-        names = ";".join(sorted(headers))
-        lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-        request = "\n".join([method, path, query, lines, names, digest])
-        scope = f"{day}/{self.config['region']}/s3/aws4_request"
-        text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(request.encode()).hexdigest()])
-        key = b"AWS4" + self.config["secret_key"].encode()
-        for part in scope.split("/"):
-            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-        signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-        credential = f"Credential={self.config['access_key']}/{scope}"
-        headers["Authorization"] = f"AWS4-HMAC-SHA256 {credential}, SignedHeaders={names}, Signature={signature}"
-        return headers
-
-
 # --- the archive ---------------------------------------------------------------------------------------------------
 
 
@@ -199,7 +104,7 @@ def machine(node: str) -> str:
 def archive(config: dict[str, Any], state: dict[str, Any], bucket: Bucket) -> dict[str, Any]:
     """Put what the bucket lacks; returns what was done. ``state`` remembers sizes, and may be empty."""
     mine, prefix, folder = machine(config["node"]), config["prefix"], config["folder"]
-    there = bucket.listed(prefix)
+    there = {name[len(prefix) :]: size for name, _, size in bucket.listed(prefix)}
     known: dict[str, list[int]] = state.setdefault("sizes", {})
     put = []
     for day, path in days_in(folder, DAY).items():
@@ -208,7 +113,7 @@ def archive(config: dict[str, Any], state: dict[str, Any], bucket: Bucket) -> di
             continue
         body = public(events_of(path))
         if body and there.get(name) != len(body):
-            bucket.put(prefix + name, body)
+            bucket.put(prefix + name, body, KIND)
             put.append(day)
         if body:
             there[name] = len(body)
@@ -229,7 +134,7 @@ def compose(bucket: Bucket, prefix: str, there: dict[str, int]) -> dict[str, int
     for day in sorted(day for day, size in sums.items() if there.get(f"events-{day}.jsonl") != size):
         names = sorted(name for name in there if name.startswith(f"parts/{day}/"))
         body = merged(bucket.get(prefix + name) or b"" for name in names)
-        bucket.put(f"{prefix}events-{day}.jsonl", body)
+        bucket.put(f"{prefix}events-{day}.jsonl", body, KIND)
         there[f"events-{day}.jsonl"] = len(body)
         made[day] = body.count(b"\n")
     index(bucket, prefix, there, made)
@@ -254,7 +159,7 @@ def index(bucket: Bucket, prefix: str, there: dict[str, int], made: dict[str, in
         lines.append(json.dumps({"name": name, "date": day, "count": str(count)}))
     new = "\n".join(lines).encode()
     if lines and new != old:
-        bucket.put(f"{prefix}index.jsonl", new)
+        bucket.put(f"{prefix}index.jsonl", new, KIND)
 
 
 def days_ago(count: int) -> str:
@@ -299,7 +204,7 @@ def run(config: dict[str, Any]) -> int:
         state, why = remembered(folder), ""
         done: dict[str, Any] = {}
         try:
-            done = archive(config, state, Bucket(config))
+            done = archive(config, state, Bucket(config, PATIENCE))
             state["archived"] = datetime.now(UTC).isoformat(timespec="seconds")
         except (Failure, OSError, ET.ParseError, ValueError, KeyError) as error:
             why = str(error)

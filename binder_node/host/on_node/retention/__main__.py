@@ -17,15 +17,16 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, islice
 from typing import Any
 
+from ..s3 import BATCH, Bucket, Failure, Patience
 from . import images, records
 from .images import Repository, Request
 from .journal import read
-from .s3 import BATCH, Bucket, Failure
 
 # In the state folder: what is to go; that the bucket was there once.
 PLAN, KNOWN = "plan.json", "known"
 # S3's codes where `up` has not come to bucket and key yet.
 UNMADE = ("NoSuchBucket", "InvalidAccessKeyId")
+PATIENCE = Patience(tries=4, pause=2.0, answer=30.0)
 # Reads at once, repositories in memory at once, deletions at once.
 READERS, TOGETHER, REMOVERS = 8, 200, 4
 # Seconds in which the registry that was started anew refuses what it shall refuse.
@@ -327,7 +328,7 @@ def main() -> int:
     os.umask(0o077)
     with open(sys.argv[1], encoding="utf-8") as file:
         config = json.load(file)
-    bucket = Bucket(config)
+    bucket = Bucket(config, PATIENCE, keep=True)
     try:
         said = {"note": note, "mark": mark, "sweep": sweep}[sys.argv[2]](config, bucket)
     except (Failure, OSError, ET.ParseError, ValueError, KeyError) as error:

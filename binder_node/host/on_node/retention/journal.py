@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from ..s3 import Failure
 from .images import Request, request_of
-from .s3 import Failure
 
 
 @dataclass

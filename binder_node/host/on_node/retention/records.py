@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ..s3 import Bucket
 from .journal import Read, read
-from .s3 import Bucket
 
 # Seconds. A machine that has told nothing for a day is gone; so long a gap between two machines is none.
 GONE = 86400.0

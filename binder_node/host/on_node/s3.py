@@ -1,4 +1,7 @@
-"""A bucket, as S3 has it: each request signed (AWS Signature Version 4), tried some times, on a connection a thread."""
+"""A bucket, as S3 has it: each request signed (AWS Signature Version 4) and tried some times.
+
+Put on the node as a file beside the programs that use it: standard library only, nothing newer than Python 3.10.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,18 @@ import base64
 import hashlib
 import hmac
 import http.client
+import os
 import threading
 import time
 import urllib.parse
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, BinaryIO
 from xml.sax.saxutils import escape
 
 UTC = timezone.utc  # noqa: UP017
-# Seconds: between tries, for one answer.
-TRIES, PAUSE, ANSWER = 4, 2.0, 30.0
 # What one request may delete (S3's DeleteObjects).
 BATCH = 1000
 
@@ -30,23 +33,45 @@ class Failure(Exception):
         super().__init__(said)
 
 
-class Bucket:
-    """``config``: endpoint, region, bucket, access_key, secret_key."""
+@dataclass(frozen=True)
+class Patience:
+    """A request is tried ``tries`` times with ``pause`` seconds in between; ``answer`` seconds are given to each."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.config = config
+    tries: int
+    pause: float
+    answer: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``why`` it was not done, with S3's ``code``; both empty where it was. ``status`` 0: there was no answer;
+    ``body`` None: there is no such object."""
+
+    status: int = 0
+    body: bytes | None = None
+    why: str = ""
+    code: str = ""
+
+
+class Bucket:
+    """``config``: endpoint, region, bucket, access_key, secret_key. With ``keep`` a thread's connection stays open for
+    its next request."""
+
+    def __init__(self, config: dict[str, Any], patience: Patience, *, keep: bool = False) -> None:
+        self.config, self.patience, self.keep = config, patience, keep
         self.parts = urllib.parse.urlsplit(config["endpoint"])
         self.own = threading.local()
 
     def get(self, name: str) -> bytes | None:
         """None where there is no such object."""
-        return self._ask("GET", name, {})
+        return self._ask("GET", name)
 
     def has(self, name: str) -> bool:
-        return self._ask("HEAD", name, {}) is not None
+        return self._ask("HEAD", name) is not None
 
-    def put(self, name: str, body: bytes) -> None:
-        self._ask("PUT", name, {}, body)
+    def put(self, name: str, body: bytes, kind: str = "") -> None:
+        """``kind`` is its content type."""
+        self._ask("PUT", name, body=body, more={"Content-Type": kind} if kind else {})
 
     def listed(self, prefix: str) -> Iterator[tuple[str, float, int]]:
         """Name, time and size of all that is below ``prefix``, in the order of their names."""
@@ -69,56 +94,77 @@ class Bucket:
             return
         items = "".join(f"<Object><Key>{escape(name)}</Key></Object>" for name in names)
         body = f"<Delete><Quiet>true</Quiet>{items}</Delete>".encode()
-        root = ET.fromstring(self._ask("POST", "", {"delete": ""}, body) or b"<none/>")
+        md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        root = ET.fromstring(self._ask("POST", "", {"delete": ""}, body, {"Content-MD5": md5}) or b"<none/>")
         space = root.tag.partition("}")[0] + "}" if root.tag.startswith("{") else ""
         for error in root.iter(f"{space}Error"):
             raise Failure(f"{error.findtext(f'{space}Key')} was not removed: {error.findtext(f'{space}Code')}")
 
+    def put_tries(self, name: str, file: BinaryIO) -> Iterator[tuple[int, Answer]]:
+        """Put a file of any size: each try's answer, and how many tries are left."""
+        return self._tries("PUT", name, {}, file, {})
+
     # --- requests ---
 
-    def _ask(self, method: str, name: str, query: dict[str, str], body: bytes = b"") -> bytes | None:
-        why, code = "", ""
-        for last in range(TRIES):
-            if last:
-                time.sleep(PAUSE)
-            why, code, answer = self._once(method, name, query, body)
-            if not why:
-                return answer
-        raise Failure(f"{self.config['endpoint']}: {method} {self.config['bucket']}/{name}: {why}", code)
+    def _ask(
+        self,
+        method: str,
+        name: str,
+        query: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        more: Mapping[str, str] | None = None,
+    ) -> bytes | None:
+        answer = Answer()
+        for _, answer in self._tries(method, name, query or {}, body, more or {}):
+            if not answer.why:
+                return answer.body
+        what = f"{method} {self.config['bucket']}/{name}"
+        raise Failure(f"{self.config['endpoint']}: {what}: {answer.why}", answer.code)
 
-    def _once(self, method: str, name: str, query: dict[str, str], body: bytes) -> tuple[str, str, bytes | None]:
-        """Why it was not done, with S3's code; both empty where it was, and the answer."""
+    def _tries(
+        self, method: str, name: str, query: Mapping[str, str], body: bytes | BinaryIO, more: Mapping[str, str]
+    ) -> Iterator[tuple[int, Answer]]:
         path = urllib.parse.quote(f"{self.parts.path.rstrip('/')}/{self.config['bucket']}/{name}", safe="/-_.~")
         asked = "&".join(f"{_quoted(key)}={_quoted(value)}" for key, value in sorted(query.items()))
-        headers = self._signed(method, path, asked, body)
-        if "delete" in query:
-            headers["Content-MD5"] = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        digest = _sha256(body)
+        for left in reversed(range(self.patience.tries)):
+            headers = {**self._signed(method, path, asked, digest), **more}
+            yield left, self._once(method, f"{path}?{asked}" if asked else path, body, headers)
+            if left:
+                time.sleep(self.patience.pause)
+
+    def _once(self, method: str, target: str, body: bytes | BinaryIO, headers: dict[str, str]) -> Answer:
         connection = self._connection()
         try:
-            connection.request(method, f"{path}?{asked}" if asked else path, body or None, headers)
+            if not isinstance(body, bytes):
+                body.seek(0)
+                headers["Content-Length"] = str(os.fstat(body.fileno()).st_size)
+            connection.request(method, target, body or None, headers)
             answer = connection.getresponse()
             said = answer.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            return f"no answer: {error}", "", None
+            return Answer(why=f"no answer: {error}")
+        if not self.keep:
+            connection.close()
         if answer.status == 200:
-            return "", "", said
+            return Answer(200, said)
         code = said.decode("utf-8", "replace").partition("<Code>")[2].partition("</Code>")[0]
-        if answer.status == 404 and (code == "NoSuchKey" or method == "HEAD"):
-            return "", "", None
-        return f"HTTP {answer.status} {code or answer.reason}", code, None
+        if answer.status == 404 and (method == "HEAD" or (method == "GET" and code == "NoSuchKey")):
+            return Answer(404)
+        return Answer(answer.status, None, f"HTTP {answer.status} {code or answer.reason}", code)
 
     def _connection(self) -> http.client.HTTPConnection:
+        """This thread's; it opens where it is closed."""
         found: http.client.HTTPConnection | None = getattr(self.own, "connection", None)
         if found is None:
             secure = self.parts.scheme == "https"
             kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-            found = self.own.connection = kind(self.parts.netloc, timeout=ANSWER)
+            found = self.own.connection = kind(self.parts.netloc, timeout=self.patience.answer)
         return found
 
-    def _signed(self, method: str, path: str, query: str, body: bytes) -> dict[str, str]:
+    def _signed(self, method: str, path: str, query: str, digest: str) -> dict[str, str]:
         now = datetime.now(UTC)
-        digest = hashlib.sha256(body).hexdigest()
         stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
         headers = {"host": self.parts.netloc, "x-amz-content-sha256": digest, "x-amz-date": stamp}
         names = ";".join(sorted(headers))
@@ -137,3 +183,12 @@ class Bucket:
 
 def _quoted(text: str) -> str:
     return urllib.parse.quote(text, safe="-_.~")
+
+
+def _sha256(body: bytes | BinaryIO) -> str:
+    if isinstance(body, bytes):
+        return hashlib.sha256(body).hexdigest()
+    digest = hashlib.sha256()
+    for chunk in iter(lambda: body.read(1 << 20), b""):
+        digest.update(chunk)
+    return digest.hexdigest()
