@@ -270,9 +270,9 @@ class BinderHub:
         return found
 
 
-@contextmanager
-def binderhub(folder: Path, port: int, config: str, cluster: Cluster) -> Iterator[BinderHub]:
-    """The stand-in with ``config`` (Python), on ``port``."""
+def pod_like(folder: Path, config: str, cluster: Cluster) -> dict[str, str]:
+    """Make a folder as BinderHub's pod has it, with ``config`` (Python) as ``config.py``; the environment of a process
+    in it, that finds the stand-in's package and ``cluster``."""
     (folder / "package").mkdir()
     (folder / "package/binderhub").symlink_to(recipes.HERE.parent / "binder")
     (folder / "config.py").write_text(config)
@@ -285,15 +285,19 @@ def binderhub(folder: Path, port: int, config: str, cluster: Cluster) -> Iterato
         "contexts": [{"name": "played", "context": {"cluster": "played", "user": "played"}}],
     }
     (folder / "kubeconfig.json").write_text(json.dumps(kubeconfig))
-    own = {
+    return {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(folder / "package"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "KUBECONFIG": str(folder / "kubeconfig.json"),
         "BUILD_NAMESPACE": "binder",
-        "JUPYTERHUB_API_TOKEN": "secret",
-        "HOME": str(folder),
     }
+
+
+@contextmanager
+def binderhub(folder: Path, port: int, config: str, cluster: Cluster) -> Iterator[BinderHub]:
+    """The stand-in with ``config`` (Python), on ``port``."""
+    own = {**pod_like(folder, config, cluster), "JUPYTERHUB_API_TOKEN": "secret", "HOME": str(folder)}
     config = str(folder / "config.py")
     command = [str(environment()), "-m", "binderhub", "--config", config, f"--BinderHub.port={port}"]
     with (folder / "binderhub.log").open("wb") as log:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from binder_node.changes import Change
 from binder_node.events import silent
 from binder_node.host.disk import disk
 from binder_node.host.login import login
@@ -191,14 +190,6 @@ def stage_of(node: Node, *components: str) -> HostStage:
     }
     stage.__dict__["wanted"] = Wanted(node.spec.name, tuple(made[name] for name in components))
     return stage
-
-
-def up(stage: HostStage) -> list[Change]:
-    seen = stage.inspect(silent)
-    changes = stage.changes(seen)
-    if changes:
-        stage.apply(seen, silent)
-    return changes
 
 
 def planned(stage: HostStage) -> list[str]:

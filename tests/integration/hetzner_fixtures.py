@@ -21,6 +21,7 @@ from binder_node.providers.hetzner.transport import Patience
 from binder_node.secrets.generate import generate
 from binder_node.secrets.model import Secrets
 from binder_node.spec.model import Spec
+from tests.integration import stages
 from tests.testbed.hetzner.contract import Contract, document_path
 from tests.testbed.hetzner.server import HetznerApi
 from tests.unit.host_samples import sample_spec
@@ -82,11 +83,7 @@ def answering() -> Iterator[None]:
 
 def up(machine: HetznerMachine, events: list[Event] | None = None) -> list[Change]:
     """What ``up`` does with the machine's stage; what it changed. A second look must find nothing left."""
-    report = silent if events is None else events.append
-    seen = machine.inspect(report)
-    wanted = machine.changes(seen)
-    if wanted:
-        machine.apply(seen, report)
+    wanted = stages.up(machine, silent if events is None else events.append)
     again = type(machine)(machine.node, patience=machine.patience)
     assert again.changes(again.inspect(silent)) == []
     return wanted

@@ -17,6 +17,7 @@ from binder_node.providers.openstack.stage import OpenStackMachine
 from binder_node.secrets.generate import generate
 from binder_node.secrets.model import Secrets
 from binder_node.spec.model import Spec
+from tests.integration import stages
 from tests.testbed.openstack.loopback import LoopbackMachines
 from tests.testbed.openstack.server import Server
 from tests.testbed.openstack.state import PROJECT, Row, State, new_id, now, region
@@ -87,11 +88,7 @@ def machine_at(folder: Path, secrets: Secrets = SECRETS, name: str = NAME, **pro
 
 def up(machine: OpenStackMachine, events: list[Event] | None = None) -> list[Change]:
     """What ``up`` does with the stage, and what it changed; a new look must find nothing left to do."""
-    report = silent if events is None else events.append
-    seen = machine.inspect(report)
-    wanted = machine.changes(seen)
-    if wanted:
-        machine.apply(seen, report)
+    wanted = stages.up(machine, silent if events is None else events.append)
     again = OpenStackMachine(machine.node, QUICK)
     seen = again.inspect(silent)
     assert again.changes(seen) == []

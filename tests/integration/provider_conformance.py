@@ -12,18 +12,14 @@ from typing import Any
 
 from binder_node.events import Event, silent
 from binder_node.providers.base import KEEP, NOTHING, Provider
+from tests.integration.stages import up
 
 Make = Callable[..., Provider]
 
 
 def make(provider: Make) -> list[str]:
     """What ``up`` does for the machine; what it changed."""
-    machine = provider()
-    seen = machine.inspect(silent)
-    wanted = machine.changes(seen)
-    if wanted:
-        machine.apply(seen, silent)
-    return [change.what for change in wanted]
+    return [change.what for change in up(provider())]
 
 
 class Conformance:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +12,8 @@ import pytest
 
 from binder_node.cluster.engine.executor import executor_source
 from binder_node.federation.on_binder import canary
-from tests.integration.binder_fixtures import Cluster, Json, Played, environment
+from tests.integration.binder_fixtures import Cluster, Json, Played, environment, pod_like
 from tests.integration.engine_fixtures import engine_spec
-from tests.testbed.images import recipes
 
 pytestmark = pytest.mark.integration
 IMAGE = "quay.io/test/r2d:2"
@@ -48,21 +46,11 @@ def cluster() -> Iterator[Cluster]:
 
 def asked(folder: Path, cluster: Cluster, **more: object) -> Json:
     """The script's answer, run as it runs in the pod: from stdin, by BinderHub's Python."""
-    (folder / "package").mkdir()
-    (folder / "package/binderhub").symlink_to(recipes.HERE.parent / "binder")
     settings = (
         "c.BinderHub.image_prefix = 'registry.test:5000/binder/'\nc.KubernetesBuildExecutor.build_image = 'r2d:1'\n"
     )
-    (folder / "config.py").write_text(f"print('extraConfig 10-engine')\n{settings}{executor_source(engine_spec())}")
-    kubeconfig = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "played",
-        "clusters": [{"name": "played", "cluster": {"server": cluster.url}}],
-        "users": [{"name": "played", "user": {"token": "played"}}],
-        "contexts": [{"name": "played", "context": {"cluster": "played", "user": "played"}}],
-    }
-    (folder / "kubeconfig.json").write_text(json.dumps(kubeconfig))
+    config = f"print('extraConfig 10-engine')\n{settings}{executor_source(engine_spec())}"
+    own = pod_like(folder, config, cluster)
     question = {
         "config": str(folder / "config.py"),
         "image": IMAGE,
@@ -73,13 +61,6 @@ def asked(folder: Path, cluster: Cluster, **more: object) -> Json:
         "seconds": 60,
         "patience": 0,
         **more,
-    }
-    own = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(folder / "package"),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "KUBECONFIG": str(folder / "kubeconfig.json"),
-        "BUILD_NAMESPACE": "binder",
     }
     script = Path(canary.__file__).read_text()
     done = subprocess.run(

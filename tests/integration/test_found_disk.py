@@ -25,9 +25,9 @@ from tests.integration.found_machine import (
     node_of,
     planned,
     stage_of,
-    up,
 )
 from tests.integration.providers_fixtures import names
+from tests.integration.stages import up
 
 pytestmark = [
     pytest.mark.integration,

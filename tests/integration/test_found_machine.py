@@ -36,10 +36,10 @@ from tests.integration.found_machine import (
     node_of,
     reached,
     stage_of,
-    up,
     write,
 )
 from tests.integration.providers_fixtures import names
+from tests.integration.stages import up
 from tests.node.harness import Home
 
 pytestmark = [

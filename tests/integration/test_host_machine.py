@@ -15,7 +15,6 @@ import pytest
 
 from binder_node import remote
 from binder_node.artifacts.model import Artifact
-from binder_node.changes import Change
 from binder_node.errors import DeadlineError, StepError
 from binder_node.events import Event, silent
 from binder_node.host.observe import MANIFEST
@@ -27,6 +26,7 @@ from binder_node.secrets.generate import generate
 from binder_node.spec.load import load
 from binder_node.storage.stage import StorageStage
 from tests.integration.binaries import binary
+from tests.integration.stages import up
 from tests.node.harness import make_home
 
 pytestmark = [
@@ -75,14 +75,6 @@ def stage_of(node: tuple[Node, Access], *more: Component) -> HostStage:
     components = tuple(changed.pop(component.name, component) for component in kept)
     stage.__dict__["wanted"] = Wanted(stage.wanted.node, (*components, *changed.values()))
     return stage
-
-
-def up(stage: HostStage) -> list[Change]:
-    seen = stage.inspect(silent)
-    changes = stage.changes(seen)
-    if changes:
-        stage.apply(seen, silent)
-    return changes
 
 
 def on(node: tuple[Node, Access], script: str) -> str:

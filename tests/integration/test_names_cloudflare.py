@@ -14,9 +14,9 @@ from binder_node.events import silent
 from binder_node.names.cloudflare import Cloudflare
 from binder_node.names.stage import NamesStage
 from binder_node.spec.public import CloudflareDns
-from tests.integration.names_fixtures import BINDER, CREATED, ELSEWHERE, HERE, HUB, ZONE, stage_of, up
+from tests.integration.names_fixtures import BINDER, CREATED, ELSEWHERE, HERE, HUB, ZONE, served, stage_of, up
 from tests.testbed.cloudflare import READ, WRITE, CloudflareApi, Refusal
-from tests.testbed.knot import Knot, free_port, publish
+from tests.testbed.knot import Knot, publish
 from tests.unit.host_samples import sample_secrets
 
 pytestmark = [
@@ -30,12 +30,8 @@ MADE = [f"A {name} {HERE} {OURS}" for name in (f"*.{BINDER}", BINDER, HUB)]
 
 @pytest.fixture(scope="module")
 def knot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knot]:
-    server = Knot(tmp_path_factory.mktemp("knot"), "127.0.0.1", free_port(), {ZONE: []})
-    try:
-        server.start()
+    with served(tmp_path_factory.mktemp("knot")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

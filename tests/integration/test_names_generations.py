@@ -14,9 +14,9 @@ from binder_node.events import silent
 from binder_node.names.records import Other
 from binder_node.names.stage import NamesStage
 from binder_node.node import Node
-from tests.integration.names_fixtures import BINDER, ELSEWHERE, HERE, ZONE, up
+from tests.integration.names_fixtures import BINDER, ELSEWHERE, HERE, ZONE, served, up
 from tests.integration.test_names_rfc2136 import ask, put
-from tests.testbed.knot import KEY, SECRET, Knot, free_port
+from tests.testbed.knot import KEY, SECRET, Knot
 from tests.unit.host_samples import sample_secrets, sample_spec
 
 pytestmark = [
@@ -30,12 +30,8 @@ HUBS = (f"hub.{BINDER}", f"hub-2.{BINDER}")
 @pytest.fixture
 def primary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Knot]:
     monkeypatch.setenv("RFC2136_TSIG_SECRET", SECRET)
-    server = Knot(tmp_path / "primary", "127.0.0.1", free_port(), {ZONE: []})
-    try:
-        server.start()
+    with served(tmp_path / "primary") as server:
         yield server
-    finally:
-        server.stop()
 
 
 def generation(server: Knot, number: int, *, takes: Other | None = None, **dns: Any) -> NamesStage:

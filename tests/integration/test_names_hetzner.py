@@ -13,11 +13,11 @@ from binder_node.errors import StepError
 from binder_node.events import silent
 from binder_node.names.hetzner import absolute
 from binder_node.names.stage import NamesStage
-from tests.integration.names_fixtures import BINDER, CREATED, ELSEWHERE, HERE, HUB, ZONE, stage_of, up
+from tests.integration.names_fixtures import BINDER, CREATED, ELSEWHERE, HERE, HUB, ZONE, served, stage_of, up
 from tests.testbed.hetzner.faults import Fault
 from tests.testbed.hetzner.resources import Zone
 from tests.testbed.hetzner.server import HetznerApi
-from tests.testbed.knot import Knot, free_port, publish
+from tests.testbed.knot import Knot, publish
 
 pytestmark = [
     pytest.mark.integration,
@@ -29,12 +29,8 @@ OURS = "bids-1"
 
 @pytest.fixture(scope="module")
 def knot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knot]:
-    server = Knot(tmp_path_factory.mktemp("knot"), "127.0.0.1", free_port(), {ZONE: []})
-    try:
-        server.start()
+    with served(tmp_path_factory.mktemp("knot")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from binder_node.events import Event, silent
 from binder_node.names.base import zone_of
 from binder_node.names.stage import NamesStage
 from binder_node.node import Node
-from tests.integration.names_fixtures import BINDER, CREATED, ELSEWHERE, HERE, HUB, ZONE, stage_of, up
+from tests.integration.names_fixtures import BINDER, CREATED, ELSEWHERE, HERE, HUB, ZONE, served, stage_of, up
 from tests.testbed.knot import KEY, SECRET, Knot, free_port
 from tests.unit.host_samples import sample_secrets, sample_spec
 
@@ -40,12 +40,8 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def primary(tmp_path: Path) -> Iterator[Knot]:
     # A wildcard of the zone's own answers for every name: it must not be taken for a record at the name.
-    server = Knot(tmp_path / "primary", "127.0.0.1", free_port(), {ZONE: [f"*.{ZONE}. 60 A {ELSEWHERE}"]})
-    try:
-        server.start()
+    with served(tmp_path / "primary", f"*.{ZONE}. 60 A {ELSEWHERE}") as server:
         yield server
-    finally:
-        server.stop()
 
 
 def stage(server: Knot, name: str = "bids-1", address: str = HERE, **more: Any) -> NamesStage:

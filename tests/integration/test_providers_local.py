@@ -23,7 +23,7 @@ from binder_node.providers.local.stage import LocalMachine
 from binder_node.secrets.generate import generate
 from binder_node.spec.load import load
 from tests.integration.provider_conformance import Conformance, Make
-from tests.integration.providers_fixtures import names
+from tests.integration.providers_fixtures import names, processes_with
 from tests.node.harness import make_home
 
 NAME, NETWORK = names("prov")
@@ -88,18 +88,6 @@ def traces() -> dict[str, object]:
 NOTHING: dict[str, object] = {"mounts": [], "links": [], "addresses": [], "loops": [], "cgroups": []}
 
 
-def processes_of(name: str) -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if f"--machine={name}" in command:
-            found.append(command)
-    return found
-
-
 def test_made_strict_from_the_first_connection_and_gone_without_a_trace(provider: LocalMachine) -> None:
     assert traces() == NOTHING
     provider.apply(provider.inspect(silent), silent)
@@ -114,7 +102,7 @@ def test_made_strict_from_the_first_connection_and_gone_without_a_trace(provider
 
     provider.destroy(silent)
     assert traces() == NOTHING
-    assert processes_of(NAME) == []
+    assert processes_with(f"--machine={NAME}") == []
     assert not provider.folders.base.exists()
     assert list(provider.node.runtime.iterdir()) == []
     provider.destroy(silent)  # twice is no error

@@ -15,6 +15,7 @@ import pytest
 from binder_node.errors import StepError
 from binder_node.events import silent
 from binder_node.providers.local.roots import ensure_root, root_of
+from tests.integration.providers_fixtures import processes_with
 
 pytestmark = [
     pytest.mark.integration,
@@ -45,18 +46,6 @@ def stand_in(folder: Path, seconds: float = 0, end: str = "") -> None:
     tool = folder / "bin/mmdebstrap"
     tool.write_text(STAND_IN.format(made=folder / "made", seconds=seconds, end=end))
     tool.chmod(0o755)
-
-
-def processes_with(text: str) -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if text in command:
-            found.append(command)
-    return found
 
 
 def eventually(what: str, seconds: float, holds: Callable[[], bool]) -> None:

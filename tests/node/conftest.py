@@ -6,20 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.node.harness import Home, make_home, shared_node
+from tests.node.harness import Home, lent, make_home, shared_node
 
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A node brought up by one command, with the testbed's world beside it."""
-    made = make_home(tmp_path_factory.mktemp("node"), *shared_node())
-    try:
+    with lent(make_home(tmp_path_factory.mktemp("node"), *shared_node())) as made:
         made.up().ok()
         made.world("up")
         yield made
-    finally:
-        made.world("down")
-        made.run("destroy", "--yes", made.name).ok()
 
 
 @pytest.fixture(scope="session")

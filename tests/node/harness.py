@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 REPO = Path(__file__).parents[2]
+PROGRAM = str(Path(sys.executable).with_name("binder-node"))
 # What the node tests run on: the testbed's overlay, unless the environment says otherwise (empty: the real things).
 PINS = os.environ.get("BINDER_NODE_PINS", str(REPO / "tests/testbed/pins.toml"))
 
@@ -77,7 +79,7 @@ class Home:
 
     def argv(self, *args: str) -> list[str]:
         verb, *rest = args
-        return [str(Path(sys.executable).with_name("binder-node")), verb, str(self.inventory), *rest]
+        return [PROGRAM, verb, str(self.inventory), *rest]
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """A run that goes on beside the test."""
@@ -93,8 +95,12 @@ class Home:
 
     def run(self, *args: str, timeout: float = 420) -> Ran:
         """A run to its end, within ``timeout`` seconds."""
+        return self.call(self.argv(*args), timeout)
+
+    def call(self, argv: list[str], timeout: float = 420) -> Ran:
+        """As :meth:`run`, whatever its words are."""
         done = subprocess.run(
-            self.argv(*args),
+            argv,
             cwd=self.folder,
             env=self.environment,
             text=True,
@@ -103,7 +109,7 @@ class Home:
             timeout=timeout,
             check=False,
         )
-        return Ran(self.argv(*args), done.returncode, done.stdout, done.stderr, events_in(done.stdout))
+        return Ran(argv, done.returncode, done.stdout, done.stderr, events_in(done.stdout))
 
     def up(self, timeout: float = 420) -> Ran:
         return self.run("up", "-o", "json", timeout=timeout)
@@ -128,6 +134,16 @@ class Home:
             path.write_text(text)
         self.world("repo", name, str(folder), "--branch", branch)
         return f"{self.git}/{name}.git"
+
+
+@contextmanager
+def lent(home: Home) -> Iterator[Home]:
+    """``home`` for a while: its world and its machine go with the block."""
+    try:
+        yield home
+    finally:
+        home.world("down")
+        home.run("destroy", "--yes", home.name).ok()
 
 
 def events_in(text: str) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.harness import REPO, Home, make_home
+from tests.node.harness import REPO, Home, lent, make_home
 
 pytestmark = [pytest.mark.node, pytest.mark.soak]
 
@@ -31,15 +31,11 @@ provider.apply(provider.inspect(silent), silent)
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Iterator[Home]:
-    home = make_home(tmp_path, "leaving", "198.18.121")
-    try:
+    with lent(make_home(tmp_path, "leaving", "198.18.121")) as home:
         argv = [sys.executable, "-c", BARE, str(home.inventory)]
         subprocess.run(argv, cwd=REPO, env=home.environment, check=True, timeout=120)
         home.world("up")
         yield home
-    finally:
-        home.world("down")
-        home.run("destroy", "--yes", home.name).ok()
 
 
 def test_ejected_files_make_the_node_on_a_bare_machine(bare: Home) -> None:

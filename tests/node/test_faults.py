@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.harness import Home, Ran, make_home
+from tests.node.harness import Home, Ran, lent, make_home
 
 pytestmark = pytest.mark.node
 IMPATIENT = """\
@@ -28,11 +28,8 @@ def beta(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     folder = tmp_path_factory.mktemp("faults")
     made = make_home(folder, "beta", "198.18.42", more="binderhub: {values: [impatient.yaml]}")
     (made.inventory.parent / "impatient.yaml").write_text(IMPATIENT)
-    try:
+    with lent(made):
         yield made
-    finally:
-        made.world("down")
-        made.run("destroy", "--yes", made.name).ok()
 
 
 def killed_when(home: Home, stage: str, kind: str, seconds: float = 300) -> list[dict[str, object]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ from tests.integration.federation_fixtures import (
     redirector_folder,
     through,
 )
-from tests.node.harness import Home
+from tests.node.harness import PROGRAM, Home
 
 pytestmark = pytest.mark.node
 # BinderHub asks its hub every 15 s and counts its pods once a minute; the redirector tries five times, a second apart.
@@ -48,12 +47,11 @@ def prime(home: Home) -> Iterator[PlayedMember]:
 
 def checked(home: Home, file: Path) -> dict[str, Any]:
     """What `federation check` says of the node."""
-    program = home.argv("check")[0]
-    argv = [program, "federation", "check", str(home.inventory), "--config", str(file), "--direct", "-o", "json"]
-    done = subprocess.run(argv, cwd=home.folder, env=home.environment, text=True, capture_output=True, check=False)
-    assert done.stdout, done.stderr
-    (found,) = json.loads(done.stdout)["members"]
-    assert done.returncode == (0 if found["inside"] else 1)
+    argv = [PROGRAM, "federation", "check", str(home.inventory), "--config", str(file), "--direct", "-o", "json"]
+    done = home.call(argv)
+    assert done.out, done.err
+    (found,) = json.loads(done.out)["members"]
+    assert done.code == (0 if found["inside"] else 1)
     return dict(found)
 
 

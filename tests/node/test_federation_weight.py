@@ -15,7 +15,7 @@ import pytest
 
 from binder_node.federation.tokens import SPEC
 from tests.integration.binder_server import Handler, played
-from tests.node.harness import Home, Ran, events_in
+from tests.node.harness import PROGRAM, Home, Ran, events_in
 
 pytestmark = pytest.mark.node
 
@@ -41,18 +41,7 @@ federationRedirect:
 
 def federation(home: Home, verb: str, *args: str, timeout: float = 420) -> Ran:
     """``binder-node federation VERB NODE ...``"""
-    argv = [home.argv("")[0], "federation", verb, str(home.inventory), *args]
-    done = subprocess.run(
-        argv,
-        cwd=home.folder,
-        env=home.environment,
-        text=True,
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        timeout=timeout,
-        check=False,
-    )
-    return Ran(argv, done.returncode, done.stdout, done.stderr, events_in(done.stdout))
+    return home.call([PROGRAM, "federation", verb, str(home.inventory), *args], timeout)
 
 
 def asked(home: Home, path: str, **headers: str) -> httpx.Response:

@@ -14,7 +14,7 @@ import pytest
 
 from binder_node import hostkeys
 from binder_node.secrets.generate import generate
-from tests.integration.found_machine import FoundMachine
+from tests.integration.found_machine import FoundMachine, found_machine
 from tests.node.harness import Home
 
 pytestmark = pytest.mark.node
@@ -36,16 +36,11 @@ registry:
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FoundMachine]:
-    folder = tmp_path_factory.mktemp("found")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("BINDER_NODE_LOCAL_DIR", str(folder / "machines"))
-        made = FoundMachine(folder, NAME, NETWORK)
+    with found_machine(tmp_path_factory.mktemp("found"), NAME, NETWORK) as made:
         try:
-            made.boot()
             yield made
         finally:
             made.home.world("down")
-            made.gone()
 
 
 @pytest.fixture(scope="module")

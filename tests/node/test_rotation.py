@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +10,7 @@ from binder_node.layout import PULL_PORT, PUSH_PORT
 from binder_node.secrets.masked import Masked
 from binder_node.secrets.model import Secrets
 from binder_node.secrets.store import SecretStore
-from tests.node.harness import Home
+from tests.node.harness import PROGRAM, Home
 
 pytestmark = pytest.mark.node
 
@@ -22,26 +19,8 @@ DOCKERFILE = "FROM docker.io/binder-node/base:1\nRUN echo {word} > /tmp/{word}\n
 
 def rotate(home: Home, *names: str) -> list[str]:
     """`binder-node secrets rotate`; the names that are other now."""
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("binder-node")),
-            "secrets",
-            "rotate",
-            str(home.inventory),
-            *names,
-            "-o",
-            "json",
-        ],
-        cwd=home.folder,
-        env=home.environment,
-        text=True,
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [one["name"] for one in json.loads(done.stdout)["rotated"]]
+    done = home.call([PROGRAM, "secrets", "rotate", str(home.inventory), *names, "-o", "json"], timeout=60).ok()
+    return [one["name"] for one in json.loads(done.out)["rotated"]]
 
 
 def secrets_of(home: Home) -> Secrets:

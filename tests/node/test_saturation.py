@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from binder_node.load.result import Result, read
 from binder_node.providers.local.cgroups import groups
 from binder_node.providers.local.plan import Folders
-from tests.node.harness import REPO, Home, make_home
+from tests.node.harness import REPO, Home, lent, make_home
 
 pytestmark = [pytest.mark.node, pytest.mark.soak]
 
@@ -43,14 +43,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     more = f"binderhub: {{quota: {QUOTA}, session: {{memory_guarantee: 90M}}}}\nkubernetes: {{max_pods: 110}}"
     folder = tmp_path_factory.mktemp("saturation")
     home = make_home(folder, "sat", "198.18.111", memory=f"{MEMORY // 1_000_000}M", more=more)
-    try:
+    with lent(home):
         home.up().ok()
         home.world("up")
         home.launch(f"{home.git}/minimal.git").ok()
         yield home
-    finally:
-        home.world("down")
-        home.run("destroy", "--yes", home.name).ok()
 
 
 # --- what is in a launch --------------------------------------------------------------------------------------------

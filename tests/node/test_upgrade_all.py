@@ -22,7 +22,7 @@ from binder_node.artifacts.pins import Pin, load_pins
 from binder_node.events import silent
 from binder_node.upgrades.components import merged, written
 from binder_node.upgrades.releases import turned
-from tests.node.harness import PINS, Home, make_home
+from tests.node.harness import PINS, Home, lent, make_home
 from tests.node.test_upgrade import held, made_of, pinned, shown
 from tests.testbed.build.stand_in import VERSION, Builder
 from tests.testbed.world.host import RUN
@@ -49,13 +49,10 @@ def upsilon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     home = make_home(folder, "upsilon", "198.18.113", more="binderhub: {values: [patient.yaml]}")
     (home.inventory.parent / "patient.yaml").write_text(VALUES)
     pin(home, **{name: turned(usual(name), number) for name, number in OLD.items()})
-    try:
+    with lent(home):
         home.up(timeout=900).ok()  # the older releases are built
         home.world("up")
         yield home
-    finally:
-        home.world("down")
-        home.run("destroy", "--yes", home.name).ok()
 
 
 @pytest.fixture(scope="module")

@@ -231,8 +231,9 @@ def test_what_settles_is_waited_for_and_only_that_is_looked_at_again(world: Worl
     assert world.did.count("smoke k3s.works") == 2
 
 
-def test_killed_before_it_was_proven_the_next_run_goes_back_and_tries_again(world: World) -> None:
-    world.pin(registry="v3.1.3", buildkit="v0.34.0")
+def killed_before_it_was_proven(world: World, **also: str) -> None:
+    """A run that moves the registry to v3.1.3, and is killed in its smoke. ``also`` is pinned too."""
+    world.pin(registry="v3.1.3", **also)
 
     def at(what: str) -> None:
         if what == "smoke" and world.runs["registry"] == "v3.1.3":
@@ -241,6 +242,10 @@ def test_killed_before_it_was_proven_the_next_run_goes_back_and_tries_again(worl
     world.at = at
     with pytest.raises(Killed):
         world.upgrading().run()
+
+
+def test_killed_before_it_was_proven_the_next_run_goes_back_and_tries_again(world: World) -> None:
+    killed_before_it_was_proven(world, buildkit="v0.34.0")
     assert world.held == {"buildkit": TURN}  # an `up` now does not move what was never tried
     world.at, world.did = lambda _: None, []
     done = world.upgrading().run()
@@ -249,15 +254,7 @@ def test_killed_before_it_was_proven_the_next_run_goes_back_and_tries_again(worl
 
 
 def test_killed_before_it_was_proven_and_pinned_no_more_it_goes_back(world: World) -> None:
-    world.pin(registry="v3.1.3")
-
-    def at(what: str) -> None:
-        if what == "smoke" and world.runs["registry"] == "v3.1.3":
-            raise Killed
-
-    world.at = at
-    with pytest.raises(Killed):
-        world.upgrading().run()
+    killed_before_it_was_proven(world)
     world.at, world.did = lambda _: None, []
     (world.folder / "new.pins.toml").unlink()
     assert world.upgrading().run().done == ()
