@@ -105,6 +105,7 @@ def test_what_is_not_there_is_none_and_a_bucket_that_is_not_there_a_failure(
     with pytest.raises(Failure, match="GET b/y: HTTP 404 NoSuchBucket") as failed:
         remote.get("y")
     assert failed.value.code == "NoSuchBucket"
+    assert len(httpserver.log) == 2  # nobody is asked twice for what is refused
 
 
 def test_nobody_answers(remote: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,8 +31,6 @@ FORMAT = 1
 # A writer keeps a database for milliseconds. Seconds.
 BUSY = 60.0
 PATIENCE = Patience(tries=4, pause=15.0, answer=120.0)
-# Refusals that pass by themselves: request timeout, and too many of them.
-AGAIN = (408, 429)
 
 
 def copy_database(source: str, target: str) -> None:
@@ -125,7 +123,7 @@ def put(config: dict[str, Any], name: str, source: str) -> None:
         for left, answer in Bucket(config, PATIENCE).put_tries(name, file):
             if not answer.why:
                 return
-            if 400 <= answer.status < 500 and answer.status not in AGAIN:
+            if answer.refused:
                 raise Failure(f"{where} refused {name}: {answer.why}")
             if not left:
                 raise Failure(f"{where} did not take {name}: {answer.why}")

@@ -23,6 +23,8 @@ from xml.sax.saxutils import escape
 UTC = timezone.utc  # noqa: UP017
 # What one request may delete (S3's DeleteObjects).
 BATCH = 1000
+# Refusals that pass by themselves: request timeout, and too many of them.
+AGAIN = (408, 429)
 
 
 class Failure(Exception):
@@ -35,7 +37,10 @@ class Failure(Exception):
 
 @dataclass(frozen=True)
 class Patience:
-    """A request is tried ``tries`` times with ``pause`` seconds in between; ``answer`` seconds are given to each."""
+    """A request is tried ``tries`` times with ``pause`` seconds in between; ``answer`` seconds are given to each.
+
+    What is refused is not asked for again.
+    """
 
     tries: int
     pause: float
@@ -51,6 +56,11 @@ class Answer:
     body: bytes | None = None
     why: str = ""
     code: str = ""
+
+    @property
+    def refused(self) -> bool:
+        """It would be told the same once more."""
+        return bool(self.why) and 400 <= self.status < 500 and self.status not in AGAIN
 
 
 class Bucket:
@@ -129,7 +139,10 @@ class Bucket:
         digest = _sha256(body)
         for left in reversed(range(self.patience.tries)):
             headers = {**self._signed(method, path, asked, digest), **more}
-            yield left, self._once(method, f"{path}?{asked}" if asked else path, body, headers)
+            answer = self._once(method, f"{path}?{asked}" if asked else path, body, headers)
+            yield (0 if answer.refused else left), answer
+            if answer.refused:
+                return
             if left:
                 time.sleep(self.patience.pause)
 

@@ -26,7 +26,8 @@ from .journal import read
 PLAN, KNOWN = "plan.json", "known"
 # S3's codes where `up` has not come to bucket and key yet.
 UNMADE = ("NoSuchBucket", "InvalidAccessKeyId")
-PATIENCE = Patience(tries=4, pause=2.0, answer=30.0)
+# MinIO that is started anew is waited for; not while nobody can push.
+PATIENCE, SWEEPING = Patience(tries=6, pause=15.0, answer=30.0), Patience(tries=4, pause=2.0, answer=30.0)
 # Reads at once, repositories in memory at once, deletions at once.
 READERS, TOGETHER, REMOVERS = 8, 200, 4
 # Seconds in which the registry that was started anew refuses what it shall refuse.
@@ -328,7 +329,7 @@ def main() -> int:
     os.umask(0o077)
     with open(sys.argv[1], encoding="utf-8") as file:
         config = json.load(file)
-    bucket = Bucket(config, PATIENCE, keep=True)
+    bucket = Bucket(config, SWEEPING if sys.argv[2] == "sweep" else PATIENCE, keep=True)
     try:
         said = {"note": note, "mark": mark, "sweep": sweep}[sys.argv[2]](config, bucket)
     except (Failure, OSError, ET.ParseError, ValueError, KeyError) as error:
