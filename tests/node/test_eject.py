@@ -47,12 +47,10 @@ def test_ejected_files_make_the_node_on_a_bare_machine(bare: Home) -> None:
     assert folder.stat().st_mode & 0o077 == 0
 
     # As a person does it who has the folder, a shell and nothing of ours.
-    packed = subprocess.Popen(["tar", "-C", str(folder), "-cf", "-", "."], stdout=subprocess.PIPE)
-    subprocess.run(
-        bare.argv("ssh", "--", "mkdir -m 700 /root/plain && tar -C /root/plain -xf -"),
-        stdin=packed.stdout, env=bare.environment, cwd=bare.folder, check=True, timeout=120,
-    )  # fmt: skip
-    assert packed.wait(10) == 0
+    with subprocess.Popen(["tar", "-C", str(folder), "-cf", "-", "."], stdout=subprocess.PIPE) as packed:
+        unpack = bare.argv("ssh", "--", "mkdir -m 700 /root/plain && tar -C /root/plain -xf -")
+        subprocess.run(unpack, stdin=packed.stdout, env=bare.environment, cwd=bare.folder, check=True, timeout=120)
+        assert packed.wait(10) == 0
     bare.ssh("cd /root/plain && ./host.sh && ./bucket.sh && ./release.sh", timeout=420)
     bare.ssh("rm -rf /root/plain")
 
