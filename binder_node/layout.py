@@ -36,6 +36,7 @@ BACKUPS = "binder-node-backup/"
 RESTORED = ETC / "restored.json"  # which backup this machine was made from
 EVENTS_STATE = "events"  # launches, a file a day
 EVENTS = "events/"  # their archive in the bucket
+HUB_CACHE = "docker-hub/"  # in the bucket: what the cache of Docker Hub keeps, a registry's root of its own
 
 ABUSE_STATE = "abuse"  # who asked for what, was cut, ran: a file a day
 BUILD_LOGS = PurePosixPath("/var/log/binder-node/builds")  # links beside the kubelet's own, which go with their pods
@@ -48,6 +49,7 @@ MINIO_PORT = 9000  # loopback only
 MINIO_REGION = "us-east-1"  # what MinIO signs with unless told otherwise
 PUSH_PORT = 5000  # registry, push rights, loopback only; the port in every image's name
 PULL_PORT = 5001  # the same bucket, read only; for containerd, and for BinderHub through a Service
+CACHE_PORT = 5002  # cache of Docker Hub, loopback only; for buildkitd and containerd
 NAMESPACE = "binder"
 RELEASE = "binder"
 REGISTRY_SERVICE = "registry"  # Service in NAMESPACE, port 80 -> node's PULL_PORT

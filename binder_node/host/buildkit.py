@@ -8,6 +8,7 @@ from typing import Any
 
 from binder_node.artifacts.model import Artifact
 from binder_node.host.firewall import BRIDGE
+from binder_node.host.hubcache import mirrors as mirrors_of
 from binder_node.host.wanted import FOR_EVER, Component, File, Folder, Link, Unit, Upload, Wait, unit_file
 from binder_node.layout import (
     BIN,
@@ -121,7 +122,7 @@ def _registries(spec: Spec) -> list[str]:
     """The node's own registry, and mirrors: BuildKit names a mirror without its scheme."""
     lines = ["", f"[registry.{_quoted(registry_name(spec.names.registry))}]", "http = true"]
     plain: list[str] = []
-    for name, endpoints in sorted(spec.registry.mirrors.items()):
+    for name, endpoints in sorted(mirrors_of(spec).items()):
         mirrors = [endpoint.partition("://")[2].rstrip("/") for endpoint in endpoints]
         lines += ["", f"[registry.{_quoted(name)}]", f"mirrors = [{', '.join(map(_quoted, mirrors))}]"]
         plain += [

@@ -8,6 +8,7 @@ from typing import Any
 
 from binder_node.artifacts.model import Artifact
 from binder_node.host.disk import mount_unit
+from binder_node.host.hubcache import mirrors
 from binder_node.host.state import MOUNTS
 from binder_node.host.text import yaml_text
 from binder_node.host.wanted import FOR_EVER, Component, File, Folder, Link, Unit, Upload, Wait, unit_file
@@ -142,12 +143,12 @@ def _config(spec: Spec, address: str) -> dict[str, Any]:
 
 def _registries(spec: Spec, secrets: Secrets) -> dict[str, Any]:
     own, pull = registry_name(spec.names.registry), f"127.0.0.1:{PULL_PORT}"
-    others = {name: {"endpoint": list(endpoints)} for name, endpoints in sorted(spec.registry.mirrors.items())}
+    others = {name: {"endpoint": list(endpoints)} for name, endpoints in sorted(mirrors(spec).items())}
     if spec.central:
         return {"mirrors": others}
-    mirrors = {own: {"endpoint": [f"http://{pull}"]}, **others}
+    all_of_them = {own: {"endpoint": [f"http://{pull}"]}, **others}
     auth = {"username": PULL_USER, "password": secrets.registry_pull_password.reveal()}
-    return {"mirrors": mirrors, "configs": {pull: {"auth": auth}}}
+    return {"mirrors": all_of_them, "configs": {pull: {"auth": auth}}}
 
 
 def kubelet(spec: Spec) -> dict[str, Any]:

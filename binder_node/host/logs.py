@@ -7,6 +7,7 @@ UNITS = {
     "buildkit": ("buildkit.service", "binder-node-guard.service"),
     "minio": ("minio.service",),
     "registry": ("registry-push.service", "registry-pull.service"),
+    "hubcache": ("registry-cache.service",),
     "events": ("binder-node-events.service",),
     "retention": ("binder-node-uses.service", "binder-node-retention.service"),
     "pods": ("binder-node-pods.service",),

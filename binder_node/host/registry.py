@@ -62,7 +62,7 @@ def _instance(spec: Spec, secrets: Secrets, role: str, address: str, binary: str
     )
     unit = Unit(
         f"registry-{role}.service",
-        _unit(role, binary, config, isinstance(spec.storage, NodeStorage)),
+        service(role, binary, config, isinstance(spec.storage, NodeStorage)),
         restart_on=(config, passwords, binary),
         waits=(Wait("tcp", address.rpartition(":")[2]),),
     )
@@ -80,7 +80,7 @@ def _config(spec: Spec, secrets: Secrets, role: str, address: str, passwords: st
         # The access log is the record of last use: BinderHub asks for the manifest at each launch.
         "log": {"level": "info", "formatter": "json", "accesslog": {"disabled": False}},
         "storage": {
-            "s3": _s3(spec, secrets),
+            "s3": s3_driver(spec, secrets),
             "delete": {"enabled": role == "push"},
             # Clients cannot reach the object store, and need no right to.
             "redirect": {"disable": True},
@@ -99,7 +99,8 @@ def _config(spec: Spec, secrets: Secrets, role: str, address: str, passwords: st
     return yaml_text(config)
 
 
-def _s3(spec: Spec, secrets: Secrets) -> dict[str, Any]:
+def s3_driver(spec: Spec, secrets: Secrets) -> dict[str, Any]:
+    """The part of a registry's configuration that says where its bucket is."""
     endpoint, region = reached(spec.storage)
     copying = {"multipartcopythresholdsize": WHOLE_COPY} if isinstance(spec.storage, NodeStorage) else {}
     return {
@@ -128,7 +129,8 @@ def bcrypted(user: str, password: Masked) -> str:
     return bcrypt.hashpw(password.reveal().encode(), b"$2b$%02d$" % ROUNDS + salt).decode()
 
 
-def _unit(role: str, binary: str, config: str, own_minio: bool) -> str:
+def service(role: str, binary: str, config: str, own_minio: bool) -> str:
+    """The text of an instance's unit."""
     return unit_file(
         Unit=[
             ("Description", f"Image registry, {role} (binder-node)"),

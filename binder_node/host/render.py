@@ -12,6 +12,7 @@ from binder_node.host.engine import engine
 from binder_node.host.events import events
 from binder_node.host.firewall import firewall
 from binder_node.host.hosts import hosts
+from binder_node.host.hubcache import hubcache
 from binder_node.host.jobs import jobs
 from binder_node.host.k3s import k3s
 from binder_node.host.kernel import kernel
@@ -52,6 +53,7 @@ def render(
     builds = (
         [] if spec.central else [engine(spec, artifacts, engine_files), *minios, registry(spec, secrets, artifacts)]
     )
+    caches = [hubcache(spec, secrets)] if spec.hub_days else []
     components = [
         kernel(),
         hosts(spec, address),
@@ -60,6 +62,7 @@ def render(
         state(spec),
         firewall(spec),
         *builds,
+        *caches,
         k3s(spec, secrets, artifacts, address, manifests),
         *([] if spec.central else [buildkit(spec, artifacts)]),
         *([recording(spec), programs()] if jobs(spec) else []),

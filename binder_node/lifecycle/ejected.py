@@ -9,6 +9,7 @@ from binder_node.layout import ETC, K3S_KUBECONFIG, NAMESPACE, RELEASE
 from binder_node.spec.model import NodeStorage, Spec
 from binder_node.storage.backups import bucket_of, own_key, prefix
 from binder_node.storage.plain import KEYS, SCRIPT
+from binder_node.storage.policy import cache_expiry
 
 
 def readme(
@@ -65,6 +66,11 @@ The bucket `{spec.storage.bucket}` wants a lifecycle rule that aborts incomplete
 leave parts which cost money and are never listed.
 """
     )
+    cache = cache_expiry(spec)
+    if cache is not None and not own_bucket:
+        elsewhere += f"""
+It wants one that removes what lies below `{cache.prefix}` after {cache.days} days: what the cache of Docker Hub lost.
+"""
     if spec.backup.hours and not own_key(spec):
         elsewhere += f"""
 The bucket `{bucket_of(spec)}` wants one that removes what lies below `{prefix(spec)}` after {spec.backup.keep} days:

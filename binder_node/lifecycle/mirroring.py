@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from binder_node.errors import StepError
 from binder_node.events import Event, Reporter, step
+from binder_node.layout import HUB_CACHE
 from binder_node.storage.endpoint import Endpoint, client, explained
 from binder_node.storage.stage import StorageStage
 
@@ -37,7 +38,8 @@ def missing(have: Mapping[str, tuple[int, str]], there: Mapping[str, tuple[int, 
             return False
         return have[name][0] == there[name][0] if BLOBS in name else have[name] == there[name]
 
-    wanted = [name for name in have if UPLOADS not in name and not same(name)]
+    # What the cache of Docker Hub keeps is to be had there, faster than through this computer.
+    wanted = [name for name in have if UPLOADS not in name and not name.startswith(HUB_CACHE) and not same(name)]
     return sorted(wanted, key=lambda name: (BLOBS not in name, name))
 
 

@@ -149,7 +149,7 @@ _ENTRIES = (
     ),
 )
 CATALOG = {entry.name: entry for entry in _ENTRIES}
-# The one token that a node has itself.
+# Tokens that a node has itself.
 _COLLECTOR = Entry(
     f"{TOKENS}collector",
     "token",
@@ -157,12 +157,20 @@ _COLLECTOR = Entry(
     ("binder",),
     "launches under way fail; sessions go on",
 )
+_DOCKER_HUB = Entry(
+    f"{TOKENS}dockerhub",
+    "token",
+    "what the cache of Docker Hub logs in there with",
+    ("registry-cache",),
+    "a pull of a base image at that moment is asked of Docker Hub itself",
+)
+_ON_NODE = {entry.name: entry for entry in (_COLLECTOR, _DOCKER_HUB)}
 
 
 def entry(name: str) -> Entry:
     """The secret of that name; a token of an API is of no unit's."""
-    if name == _COLLECTOR.name:
-        return _COLLECTOR
+    if name in _ON_NODE:
+        return _ON_NODE[name]
     if name.startswith(TOKENS):
         return Entry(name, "token", f"API of {name.removeprefix(TOKENS)}", effect="nothing on the node has it")
     return CATALOG[name]

@@ -51,6 +51,8 @@ KINDS = {
         # The variable of lego: the base64 secret of the TSIG key.
         Kind("rfc2136", "DNS updates (TSIG)", ("RFC2136_TSIG_SECRET",), ("rfc2136",)),
         # A service account's key, as JSON in one line: BinderHub has it, so that it is read from the age file alone.
+        # An access token of Docker Hub; the node has it, so that it is read from the age file alone.
+        Kind("dockerhub", "Docker Hub", (), (), True),
         Kind("collector", "the federation's collector of launches", (), (), True),
     )
 }

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from binder_node.host.jobs import Job, Ran
-from binder_node.layout import MINIO_PORT, PULL_PORT, PUSH_PORT
+from binder_node.layout import CACHE_PORT, MINIO_PORT, PULL_PORT, PUSH_PORT
 from binder_node.smoke.checks import Trouble
 
 AGAIN = "`binder-node up` puts it right"
@@ -30,7 +30,7 @@ OPEN_FILES = 2**14
 # Ports that a node's parts listen on, whatever `ss` says: K3s's (https://docs.k3s.io/installation/requirements),
 # the kubelet's, containerd's metrics, ours.
 INNER_PORTS = (2379, 2380, 6443, 6444, 8472, 10248, 10249, 10250, 10255, 10256, 10257, 10259, 1338, MINIO_PORT,
-               PUSH_PORT, PULL_PORT)  # fmt: skip
+               PUSH_PORT, PULL_PORT, CACHE_PORT)  # fmt: skip
 # Loads what our sysctls and our firewall stand on (host/kernel.py).
 MODULES_UNIT = "systemd-modules-load.service"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from binder_node.layout import PULL_PORT, PUSH_PORT
+from binder_node.layout import CACHE_PORT, PULL_PORT, PUSH_PORT
 from binder_node.smoke.checks import RESERVED, Trouble
 from binder_node.smoke.registry import INDEX, MANIFEST, Answer, Answers, Ask, Image, blobs_of, digest
 from binder_node.spec.model import Spec
@@ -21,6 +21,13 @@ SHALLOW = (
     Ask("pull without a login", "pull"),
     Ask("no such image", "pull", "pull", f"/v2/{NOWHERE}/manifests/none", accept=MANIFEST),
     Ask("upload to pull", "pull", "pull", f"/v2/{NOWHERE}/blobs/uploads/", "POST"),
+)
+# Of the cache of Docker Hub. A blob that is nowhere tells whether the Hub answers, and is no pull: of a tag it would
+# say what it has itself.
+CACHE = (
+    Ask("cache", "cache"),
+    Ask("upload to the cache", "cache", "", f"/v2/{NOWHERE}/blobs/uploads/", "POST"),
+    Ask("no such blob", "cache", "", f"/v2/library/busybox/blobs/sha256:{64 * '0'}", "HEAD"),
 )
 # Who is nobody's business, and the status that says so. 405: the read-only instance takes no upload from anybody.
 REFUSED = {
@@ -71,6 +78,26 @@ def refusals(found: Answers, spec: Spec) -> Iterator[Trouble]:
         answer = found[what]
         if answer.status not in right:
             yield Trouble(f"{what}: {answer}; it has to be refused with {right[0]}", _logs(spec))
+
+
+def cache(found: Answers, spec: Spec) -> Iterator[Trouble]:
+    """The cache of Docker Hub answers those on the node, and keeps nothing that anybody sends it."""
+    logs = f"see `binder-node logs {spec.name} hubcache`; until then builds ask Docker Hub itself, and meet its limit"
+    if found["cache"].status != 200:
+        yield Trouble(f"port {CACHE_PORT} is no cache of Docker Hub: {found['cache']}", logs)
+    elif found["upload to the cache"].status not in (401, 403, 405):
+        yield Trouble(
+            f"the cache takes what is pushed: {found['upload to the cache']}", f"`binder-node up {spec.name}`"
+        )
+
+
+def hub(found: Answers, spec: Spec) -> Trouble | None:
+    """The cache gets answers from Docker Hub."""
+    answer = found["no such blob"]
+    if answer.status == 404:
+        return None
+    reason = f"the cache gets no answer from Docker Hub ({answer}): base images that it does not have cannot be pulled"
+    return Trouble(reason, f"see `binder-node logs {spec.name} hubcache`, registry.cache_from and its login")
 
 
 def containerd(code: int, said: str, image: str, spec: Spec) -> Trouble | None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from binder_node.layout import BACKUPS, EVENTS, USES
+from binder_node.layout import BACKUPS, EVENTS, HUB_CACHE, USES
 from binder_node.smoke.checks import Trouble
 from binder_node.storage.bucket import Bucket
 from binder_node.storage.endpoint import REMEDIES
 from binder_node.storage.policy import ABORT_AFTER_DAYS
 from binder_node.storage.probe import PREFIX
 
-# What is ours at the bucket's top: Distribution's root, the probe's, backups, launches, and when images were used last.
-OWN = ("docker/", PREFIX, BACKUPS, EVENTS, USES)
+# What is ours at the bucket's top: Distribution's root, the probe's, backups, launches, when images were used last, and
+# what the cache of Docker Hub keeps.
+OWN = ("docker/", PREFIX, BACKUPS, EVENTS, USES, HUB_CACHE)
 # A datacenter's own network takes less than a millisecond, a neighbouring country's 10 to 20 (Hetzner's Falkenstein
 # to Helsinki: 24 ms): each blob of a push is several round trips (mybinder.org-deploy #3182). Seconds.
 NEAR = 0.015
@@ -43,6 +44,15 @@ def lifecycle(seen: Bucket, bucket: str) -> Trouble | None:
     return Trouble(
         f"bucket {bucket} keeps incomplete uploads for ever",
         f"a lifecycle rule of {ABORT_AFTER_DAYS} day: binder-node up",
+    )
+
+
+def forgets(seen: Bucket, bucket: str) -> Trouble | None:
+    """What the cache of Docker Hub kept goes by the bucket's own rule, whatever the cache's own list lost."""
+    if seen.forgets:
+        return None
+    return Trouble(
+        f"bucket {bucket} may keep what the cache of Docker Hub lost for ever", "a lifecycle rule: binder-node up"
     )
 
 

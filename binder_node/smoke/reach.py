@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 
-from binder_node.layout import API_PORT, MINIO_PORT, PULL_PORT, PUSH_PORT
+from binder_node.layout import API_PORT, CACHE_PORT, MINIO_PORT, PULL_PORT, PUSH_PORT
 from binder_node.spec.model import Spec
 
 # The kubelet's two, and containerd's metrics as K3s serves them.
@@ -50,6 +50,7 @@ def node_targets(spec: Spec, address: str) -> tuple[Target, ...]:
     services = {
         "registry, push rights": PUSH_PORT,
         "registry, pull": PULL_PORT,
+        "cache of Docker Hub": CACHE_PORT,
         "MinIO": MINIO_PORT,
         "kubelet": KUBELET,
         "API": API_PORT,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from binder_node import remote
 from binder_node.errors import StepError
-from binder_node.layout import PULL_PORT, PULL_USER, PUSH_USER, registry_name
+from binder_node.layout import CACHE_PORT, PULL_PORT, PULL_USER, PUSH_USER, registry_name
 from binder_node.node import Access, Node
 from binder_node.smoke.checks import RESERVED
 
@@ -29,7 +29,7 @@ SECONDS = 60
 # Of the layer that is pushed and pulled: more than one packet, less than anybody notices.
 LAYER_BYTES = 1 << 20
 
-Side = Literal["push", "pull"]
+Side = Literal["push", "pull", "cache"]
 Login = Literal["", "push", "pull", "nobody"]
 
 
@@ -135,6 +135,7 @@ def ask(
     question: dict[str, Any] = {
         "push": f"http://{registry_name(node.spec.names.registry)}",
         "pull": f"http://127.0.0.1:{PULL_PORT}",
+        "cache": f"http://127.0.0.1:{CACHE_PORT}",
         "logins": {
             "push": [PUSH_USER, node.secrets.registry_push_password.reveal()],
             "pull": [PULL_USER, node.secrets.registry_pull_password.reveal()],

@@ -67,6 +67,24 @@ def test_version(running: Reported, opened: Opened, spec: Spec) -> None:
     expect(version(running, "registry", opened.pins.entries, spec.name))
 
 
+@pytest.fixture(scope="session")
+def cached(node: Node, access: Access) -> registry.Answers:
+    """What the cache of Docker Hub answered."""
+    if not node.spec.hub_days:
+        pytest.skip("there is no cache of Docker Hub (registry.cache_days)")
+    return registry.ask(node, access, judge.CACHE)
+
+
+@check("registry.cache", "the cache of Docker Hub answers, and takes no pushes", needs="storage.bucket")
+def test_cache(cached: registry.Answers, spec: Spec) -> None:
+    expect(*judge.cache(cached, spec))
+
+
+@check("registry.cache-hub", "it gets answers from Docker Hub", needs="registry.cache", guide=30)
+def test_cache_hub(cached: registry.Answers, spec: Spec) -> None:
+    expect(judge.hub(cached, spec))
+
+
 @check(
     "registry.containerd",
     "containerd finds the registry by its public name, and gets in",

@@ -23,6 +23,7 @@ from binder_node.storage import backups, bucket
 from binder_node.storage.backups import BackupStage
 from binder_node.storage.bucket import Bucket
 from binder_node.storage.endpoint import Endpoint, client, explained
+from binder_node.storage.policy import cache_expiry
 from binder_node.storage.probe import PART, probe
 from binder_node.storage.stage import StorageStage
 from binder_node.upgrades.reported import Reported
@@ -38,9 +39,9 @@ def endpoint(node: Node, access: Access) -> Iterator[Endpoint]:
 
 
 @pytest.fixture(scope="session")
-def seen(endpoint: Endpoint) -> Bucket:
+def seen(endpoint: Endpoint, spec: Spec) -> Bucket:
     """One look at the bucket."""
-    return bucket.look(endpoint)
+    return bucket.look(endpoint, cache_expiry(spec))
 
 
 def where(spec: Spec) -> str:
@@ -131,6 +132,7 @@ def test_lifecycle(seen: Bucket, host: Any, endpoint: Endpoint, spec: Spec) -> N
         expect(judge.stale_uploads(judge.environment(environ)))
     else:
         expect(judge.lifecycle(seen, endpoint.bucket))
+    expect(judge.forgets(seen, endpoint.bucket))
 
 
 @check("storage.scope", "the registry's key opens nothing else", needs=KEY)

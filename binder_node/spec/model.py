@@ -370,6 +370,15 @@ class Spec(Model):
         return f"{'http' if self.tls.mode == 'none' else 'https'}://{name}"
 
     @property
+    def hub_days(self) -> int:
+        """Days that the cache of Docker Hub keeps things; 0: there is none. 7 is Distribution's own (`proxy.ttl`)."""
+        if self.central:
+            return 0
+        if self.registry.cache_days is not None:
+            return self.registry.cache_days
+        return 0 if isinstance(self.storage, NodeStorage) else 7
+
+    @property
     def state_disk(self) -> int:
         """Bytes of the filesystem that `machine.state` lies on: the image's or the volume's where there is one."""
         if isinstance(self.provider, LocalProvider) and self.provider.disk_image is not None:

@@ -16,6 +16,8 @@ URL = r"^https?://[^\s/]+(/[^\s]*)?$"
 # OpenSSH's one-line form: type, base64, comment.
 PUBLIC_KEY = r"^(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)|sk-\S+@openssh\.com) [A-Za-z0-9+/]+={0,3}( [^\n]*)?$"
 LOGIN = r"^[a-z_][a-z0-9_-]*$"
+# Docker IDs (https://docs.docker.com/accounts/create-account/; old ones have dashes), and empty for none.
+HUB_USER = r"^[a-z0-9_-]{0,30}$"
 BUCKET = r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 PREFIX = r"^[a-z0-9]+([._/-][a-z0-9]+)*$"
 # The links of udev that do not change with the order in which disks are found; some clouds' disks have no by-id.
@@ -44,6 +46,7 @@ PATTERNS = {
     URL: "a URL, like https://mirror.example.org",
     PUBLIC_KEY: "a public key in OpenSSH's one-line form, like ssh-ed25519 AAAA... comment",
     LOGIN: "a login name, like root or debian",
+    HUB_USER: "a Docker ID of up to 30 lower-case letters and digits, or nothing",
     BUCKET: "a bucket's name of 3 to 63 lower-case letters, digits, dots and dashes, like bids-registry",
     PREFIX: "a repository prefix in lower case, like binder or bids/builds",
     DATA_DISK: "auto, or a stable name of a disk, like /dev/disk/by-id/scsi-0HC_Volume_1234",

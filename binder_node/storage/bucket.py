@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from binder_node.errors import StepError
 from binder_node.storage.endpoint import Endpoint, admin, client, explained, pool
-from binder_node.storage.policy import ABORT_AFTER_DAYS
+from binder_node.storage.policy import ABORT_AFTER_DAYS, Expiry
 
 T = TypeVar("T")
 # What one request may delete (S3's DeleteObjects).
@@ -29,15 +29,17 @@ KEY_STATES: dict[str, Key] = {
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """What one look at the bucket showed. ``lifecycle``: incomplete uploads are aborted after a day."""
+    """What one look at the bucket showed. ``lifecycle``: incomplete uploads are aborted after a day; ``forgets``: what
+    the cache of Docker Hub kept goes when it should."""
 
     key: Key
     exists: bool
     lifecycle: bool
+    forgets: bool = True
 
 
-def look(endpoint: Endpoint) -> Bucket:
-    """See the bucket with its own key, in one request.
+def look(endpoint: Endpoint, expiry: Expiry | None = None) -> Bucket:
+    """See the bucket with its own key, in one request; ``expiry`` is the rule that it should have.
 
     Raises:
         StepError: the endpoint answered with something that is neither a state of the key nor of the bucket.
@@ -52,7 +54,7 @@ def look(endpoint: Endpoint) -> Bucket:
             if error.code in KEY_STATES:
                 return Bucket(KEY_STATES[str(error.code)], False, False)
             if error.code == "NoSuchBucket":
-                return Bucket("ok", False, False)
+                return Bucket("ok", False, False, expiry is None)
             raise
         aborts = any(
             rule.status == "Enabled"
@@ -60,7 +62,8 @@ def look(endpoint: Endpoint) -> Bucket:
             and (rule.abort_incomplete_multipart_upload.days_after_initiation or 0) <= ABORT_AFTER_DAYS
             for rule in present
         )
-        return Bucket("ok", True, aborts or removes_parts_itself(endpoint))
+        forgets = expiry is None or any(expires(rule, expiry.rule, expiry.prefix, expiry.days) for rule in present)
+        return Bucket("ok", True, aborts or removes_parts_itself(endpoint), forgets)
 
 
 def removes_parts_itself(endpoint: Endpoint) -> bool:

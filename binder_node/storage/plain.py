@@ -10,7 +10,7 @@ from binder_node.layout import MINIO_PORT
 from binder_node.secrets.model import Secrets
 from binder_node.spec.model import Spec
 from binder_node.storage.backups import own_key, prefix, rule_of
-from binder_node.storage.policy import BACKUP_POLICY, POLICY_NAME, scoped, writing_below
+from binder_node.storage.policy import BACKUP_POLICY, POLICY_NAME, Expiry, cache_expiry, scoped, writing_below
 
 # MinIO answers within a second of its start; a slow disk takes some more.
 READY_SECONDS = 60
@@ -41,7 +41,9 @@ key "$ACCESS_KEY" "$SECRET_KEY" {POLICY_NAME} {POLICY}
 _BACKUPS = f"""\
 # It may write backups, and read none.
 key "$BACKUP_ACCESS_KEY" "$BACKUP_SECRET_KEY" {BACKUP_POLICY} {BACKUPS_POLICY}
-# Old backups go by themselves; rules that are there already stay as they are.
+"""
+_RULES = f"""\
+# What is old goes by itself; rules that are there already stay as they are.
 mc ilm rule export node/{{bucket}} 2>/dev/null | grep -q '"ID"' || mc ilm rule import node/{{bucket}} <{RULES}
 """
 
@@ -58,26 +60,30 @@ def plain(spec: Spec, secrets: Secrets) -> dict[str, tuple[bytes, int]]:
         f"ACCESS_KEY={secrets.s3_access_key}",
         f"SECRET_KEY={secrets.s3_secret_key.reveal()}",
     ]
-    script = _SCRIPT.replace("{bucket}", bucket)
+    script, cache = _SCRIPT.replace("{bucket}", bucket), cache_expiry(spec)
+    expiries = [cache] if cache is not None else []
     files = {POLICY: (_json(scoped(bucket)), 0o644)}
     password = secrets.backup_secret_key
     if spec.backup.hours and own_key(spec) and password is not None:
         keys += [f"BACKUP_ACCESS_KEY={secrets.backup_access_key}", f"BACKUP_SECRET_KEY={password.reveal()}"]
         script += _BACKUPS.replace("{bucket}", bucket)
         files[BACKUPS_POLICY] = (_json(writing_below(bucket, prefix(spec))), 0o644)
-        files[RULES] = (_json({"Rules": [expiry(spec)]}), 0o644)
+        expiries.append(Expiry(rule_of(spec), prefix(spec), spec.backup.keep))
+    if expiries:
+        script += _RULES.replace("{bucket}", bucket)
+        files[RULES] = (_json({"Rules": [expiry(one) for one in expiries]}), 0o644)
     files[SCRIPT] = (script.encode(), 0o700)
     files[KEYS] = (("\n".join(keys) + "\n").encode(), 0o600)
     return files
 
 
-def expiry(spec: Spec) -> dict[str, Any]:
-    """The rule that removes old backups, as ``mc ilm rule import`` takes it."""
+def expiry(of: Expiry) -> dict[str, Any]:
+    """A rule as ``mc ilm rule import`` takes it."""
     return {
-        "ID": rule_of(spec),
+        "ID": of.rule,
         "Status": "Enabled",
-        "Filter": {"Prefix": prefix(spec)},
-        "Expiration": {"Days": spec.backup.keep},
+        "Filter": {"Prefix": of.prefix},
+        "Expiration": {"Days": of.days},
     }
 
 

@@ -15,7 +15,7 @@ from binder_node.spec.model import NodeStorage
 from binder_node.storage import bucket
 from binder_node.storage.bucket import Bucket
 from binder_node.storage.endpoint import REMEDIES, Endpoint
-from binder_node.storage.policy import POLICY_NAME, scoped
+from binder_node.storage.policy import POLICY_NAME, Expiry, cache_expiry, scoped
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,17 @@ class StorageStage:
 
     def nothing(self) -> Bucket:
         own_minio = isinstance(self.node.spec.storage, NodeStorage)
-        return Bucket("missing" if own_minio else "ok", False, False)
+        return Bucket("missing" if own_minio else "ok", False, False, self.expiry is None)
 
     def inspect(self, report: Reporter) -> Bucket:
         del report
         with self.endpoint() as endpoint:
-            return bucket.look(endpoint)
+            return bucket.look(endpoint, self.expiry)
+
+    @property
+    def expiry(self) -> Expiry | None:
+        """The bucket's rule of what the cache of Docker Hub keeps."""
+        return cache_expiry(self.node.spec)
 
     def changes(self, seen: Bucket) -> list[Change]:
         storage = self.node.spec.storage
@@ -55,6 +60,9 @@ class StorageStage:
             wanted.append(Change(self.name, "create", f"bucket {storage.bucket}"))
         if not own_minio and not seen.lifecycle and seen.key == "ok":
             wanted.append(Change(self.name, "update", f"lifecycle of {storage.bucket}: abort incomplete uploads"))
+        if self.expiry is not None and not seen.forgets and (own_minio or seen.key == "ok"):
+            what = f"remove what the cache of Docker Hub kept for {self.expiry.days} days"
+            wanted.append(Change(self.name, "update", f"lifecycle of {storage.bucket}: {what}"))
         return wanted
 
     def apply(self, seen: Bucket, report: Reporter) -> None:
@@ -67,14 +75,17 @@ class StorageStage:
             if own_minio and seen.key != "ok":
                 report(Event("progress", self.name, f"make key {endpoint.access_key}"))
                 bucket.make_key(self.as_root(endpoint), endpoint, POLICY_NAME, scoped(endpoint.bucket))
-                seen = bucket.look(endpoint)
+                seen = bucket.look(endpoint, self.expiry)
             if not seen.exists:
                 report(Event("progress", self.name, f"make bucket {endpoint.bucket}"))
                 bucket.make(endpoint)
-                seen = bucket.look(endpoint)
+                seen = bucket.look(endpoint, self.expiry)
             if not own_minio and not seen.lifecycle:
                 report(Event("progress", self.name, f"set lifecycle of {endpoint.bucket}"))
                 bucket.set_lifecycle(endpoint)
+            if self.expiry is not None and not seen.forgets:
+                report(Event("progress", self.name, f"set lifecycle of {endpoint.bucket}"))
+                bucket.set_expiry(endpoint, self.expiry.rule, self.expiry.prefix, self.expiry.days)
 
     @contextmanager
     def endpoint(self) -> Iterator[Endpoint]:

@@ -14,6 +14,7 @@ from binder_node.spec.model import NodeStorage, Spec
 from binder_node.upgrades.components import component
 
 REGISTRIES, MINIO, BUILDKIT = ("registry-push.service", "registry-pull.service"), "minio.service", "buildkit.service"
+CACHE = "registry-cache.service"
 NOTHING = "nothing"
 
 
@@ -33,9 +34,15 @@ def script() -> str:
     return (files("binder_node.upgrades.on_node") / "versions.py").read_text(encoding="utf-8")
 
 
+def registries(spec: Spec) -> tuple[str, ...]:
+    """Units of the registry's binary."""
+    return (*REGISTRIES, *([CACHE] if spec.hub_days else []))
+
+
 def question(spec: Spec) -> str:
     """The JSON that the script is handed."""
-    units = [] if spec.central else [*REGISTRIES, *([MINIO] if isinstance(spec.storage, NodeStorage) else []), BUILDKIT]
+    minios = [MINIO] if isinstance(spec.storage, NodeStorage) else []
+    units = [] if spec.central else [*registries(spec), *minios, BUILDKIT]
     asked = {
         "node": spec.name,
         "units": units,
@@ -52,7 +59,7 @@ def read(spec: Spec, answer: Mapping[str, Any]) -> Reported:
     if spec.central:
         return Reported(found)
     units = answer["units"]
-    found["registry"] = {unit.removesuffix(".service"): last_word(units[unit]) for unit in REGISTRIES}
+    found["registry"] = {unit.removesuffix(".service"): last_word(units[unit]) for unit in registries(spec)}
     found["buildkit"] = {"buildkitd": buildkit(answer["buildkitd"])}
     found["chart"] = {"the release": answer["chart"] or NOTHING}
     if MINIO in units:

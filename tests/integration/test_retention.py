@@ -102,6 +102,27 @@ def test_what_is_younger_than_a_push_may_take_is_left(made: Lab) -> None:
     assert made.objects() == []
 
 
+def test_the_cache_of_docker_hub_beside_it_is_left_alone(made: Lab) -> None:
+    gone = image("binder/gone", layer())
+    made.push(gone)
+    made.delete(gone)
+    kept = [
+        f"docker-hub/{made.blob(layer())}",
+        "docker-hub/docker/registry/v2/repositories/library/a/_manifests/tags/1/current/link",
+        "docker-hub/scheduler-state.json",
+    ]
+    bucket = client(made.endpoint)
+    try:
+        for name in kept:
+            bucket.put_object(bucket_name=made.endpoint.bucket, object_name=name, data=io.BytesIO(b"x"), length=1)
+        made.collect(keep_days=SECOND, size=1)
+        assert made.objects() == []
+        assert sorted(made.objects("docker-hub/")) == sorted(kept)
+    finally:
+        for name in kept:
+            bucket.remove_object(bucket_name=made.endpoint.bucket, object_name=name)
+
+
 def test_what_is_used_between_looking_and_removing_stays(made: Lab) -> None:
     launched, pushed, unused = (image(f"binder/{name}", layer()) for name in ("launched", "pushed", "unused"))
     for one in (launched, pushed, unused):

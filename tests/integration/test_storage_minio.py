@@ -24,6 +24,7 @@ from binder_node.storage.bucket import Bucket
 from binder_node.storage.endpoint import Endpoint, admin, client
 from binder_node.storage.probe import PREFIX, probe
 from tests.integration.binaries import binary
+from tests.unit.host_samples import sample_spec
 
 pytestmark = pytest.mark.integration
 
@@ -98,6 +99,21 @@ def test_from_nothing_to_a_bucket_with_a_key_of_its_own(root: Endpoint) -> None:
     assert bucket.look(ours) == Bucket("ok", True, True)
     bucket.make(ours)  # a second time is no error
     assert probe(ours).size == 4096
+
+
+def test_what_the_cache_of_docker_hub_keeps_goes_by_the_buckets_own_rule(root: Endpoint) -> None:
+    ours = scoped(root, "cached")
+    make_key(root, ours)
+    bucket.make(ours)
+    bucket.set_expiry(ours, "theirs", "theirs/", 30)
+    expiry = policy.cache_expiry(sample_spec(registry={"cache_days": 7}))
+    assert expiry is not None
+    assert bucket.look(ours, expiry) == Bucket("ok", True, True, forgets=False)
+    bucket.set_expiry(ours, expiry.rule, expiry.prefix, expiry.days)
+    assert bucket.look(ours, expiry) == Bucket("ok", True, True)
+    assert sorted(rule.rule_id for rule in bucket.rules(ours)) == ["binder-node-docker-hub", "theirs"]
+    # An inventory that says other days has the rule changed.
+    assert not bucket.look(ours, policy.cache_expiry(sample_spec(registry={"cache_days": 9}))).forgets
 
 
 def test_the_key_reaches_no_other_bucket(root: Endpoint) -> None:

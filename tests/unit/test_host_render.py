@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import tomllib
 from typing import Any
 
@@ -10,6 +11,8 @@ import bcrypt
 import pytest
 from ruamel.yaml import YAML
 
+from binder_node.errors import InputError
+from binder_node.host.hubcache import hubcache
 from binder_node.host.registry import bcrypted
 from binder_node.host.render import render
 from binder_node.host.wanted import File, Wanted
@@ -21,6 +24,7 @@ from tests.unit.host_samples import (
     GOLDEN,
     MANIFESTS,
     VARIANTS,
+    central_spec,
     other_spec,
     sample_artifacts,
     sample_secrets,
@@ -109,13 +113,59 @@ def test_mirrors_are_told_to_containerd_and_to_buildkit() -> None:
     wanted = sample_wanted(other_spec())
     registries = yaml(content(wanted, "/etc/rancher/k3s/registries.yaml"))
     assert registries["mirrors"]["docker.io"]["endpoint"] == [
+        "http://127.0.0.1:5002",  # the node's own cache
         "https://mirror.example.net",
         "http://198.18.7.1:5080/hub",
     ]
     config = tomllib.loads(content(wanted, "/etc/buildkit/buildkitd.toml"))["registry"]
-    assert config["docker.io"] == {"mirrors": ["mirror.example.net", "198.18.7.1:5080/hub"]}
+    assert config["docker.io"] == {"mirrors": ["127.0.0.1:5002", "mirror.example.net", "198.18.7.1:5080/hub"]}
+    assert config["127.0.0.1:5002"] == {"http": True}
     assert config["198.18.7.1:5080"] == {"http": True}
     assert "mirror.example.net" not in config
+
+
+@pytest.mark.parametrize(
+    ("said", "days", "asks"),
+    [
+        ({}, 7, "https://registry-1.docker.io"),
+        ({"cache_days": 30, "cache_from": "https://hub.example.org/"}, 30, "https://hub.example.org"),
+        ({"mirrors": {"docker.io": ["http://a.example.org/hub", "http://b.example.org"]}}, 7, "http://b.example.org"),
+        ({"mirrors": {"quay.io": ["http://a.example.org"]}}, 7, "https://registry-1.docker.io"),
+    ],
+)
+def test_the_cache_of_docker_hub_lies_beside_the_registry_in_its_bucket(
+    said: dict[str, Any], days: int, asks: str
+) -> None:
+    spec = sample_spec(storage={"kind": "s3", "endpoint": "https://s3.example.net", "bucket": "bids"}, registry=said)
+    wanted = sample_wanted(spec)
+    config = yaml(content(wanted, "/etc/binder-node/registry-cache.yaml"))
+    push = yaml(content(wanted, "/etc/binder-node/registry-push.yaml"))
+    assert config["storage"]["s3"] == {**push["storage"]["s3"], "rootdirectory": "/docker-hub"}
+    assert config["http"]["addr"] == "127.0.0.1:5002"
+    assert (config["proxy"]["ttl"], config["proxy"]["remoteurl"]) == (f"{24 * days}h", asks)
+    # Distribution removes nothing without it.
+    assert config["storage"]["delete"] == {"enabled": True}
+    assert "dport 5002" not in content(wanted, "/etc/binder-node/firewall.nft")
+
+
+@pytest.mark.parametrize(
+    "spec", [sample_spec(), sample_spec(registry={"cache_days": 0}), central_spec()], ids=["own disk", "0", "central"]
+)
+def test_there_is_no_cache_where_none_is_wanted(spec: Spec) -> None:
+    wanted = sample_wanted(spec)
+    assert "hubcache" not in {component.name for component in wanted.components}
+    assert "5002" not in content(wanted, "/etc/rancher/k3s/registries.yaml")
+
+
+def test_the_cache_logs_in_with_a_token_and_says_when_there_is_none() -> None:
+    spec = sample_spec(registry={"cache_days": 3, "cache_user": "bids"})
+    with pytest.raises(InputError, match=r"no token of bids's; give it by `binder-node secrets set bids-1 tokens"):
+        hubcache(spec, sample_secrets())
+    secrets = sample_secrets().model_copy(update={"tokens": {"dockerhub": Masked('dckr_pat\'s \\ "own"')}})
+    (login,) = (file for file in hubcache(spec, secrets).files if file.path.endswith("-login"))
+    assert (login.mode, login.group, login.secret) == (0o750, "registry", True)
+    said = subprocess.run(["sh", "-s", "get"], input=login.content, capture_output=True, check=True).stdout
+    assert json.loads(said) == {"Username": "bids", "Secret": 'dckr_pat\'s \\ "own"'}
 
 
 def test_containerd_pulls_the_nodes_images_from_the_read_only_registry() -> None:

@@ -94,6 +94,7 @@ def test_objects_are_copied_before_what_names_them() -> None:
         "docker/registry/v2/repositories/a/_uploads/7/data": (9, "u"),
         "docker/registry/v2/blobs/sha256/aa/aa/data": (100, "parts-2"),
         "docker/registry/v2/blobs/sha256/bb/bb/data": (5, "b"),
+        "docker-hub/docker/registry/v2/blobs/sha256/cc/cc/data": (5, "c"),  # to be had at Docker Hub
     }
     there = {"docker/registry/v2/blobs/sha256/aa/aa/data": (100, "whole")}
     assert missing(have, there) == [

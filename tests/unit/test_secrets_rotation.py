@@ -122,8 +122,9 @@ def test_keys_of_a_bucket_elsewhere_reach_both_registries(before: dict[str, str]
         done = host_after(other_spec(), before, {**before, name: "another"})
         # Its backups and its launches go there with the same key, and what is used is written there.
         changed = {file.path for work in done.works for file in work.files}
-        assert changed == {*S3_FILES, BACKUP_FILE, EVENTS_FILE, RETENTION_FILE}
-        assert set(done.restart) == {"registry-push.service", "registry-pull.service"}
+        assert changed == {*S3_FILES, BACKUP_FILE, EVENTS_FILE, RETENTION_FILE, f"{ETC}/registry-cache.yaml"}
+        units = {"registry-push.service", "registry-pull.service", "registry-cache.service"}
+        assert set(done.restart) == units
 
 
 def test_nothing_is_rotated_twice_over(before: dict[str, str]) -> None:

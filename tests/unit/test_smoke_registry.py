@@ -52,6 +52,24 @@ def test_a_healthy_node_has_no_trouble() -> None:
     assert list(judge.refusals(found, SPEC)) == []
 
 
+@pytest.mark.parametrize(
+    ("statuses", "said"),
+    [
+        ((200, 405, 404), []),
+        ((0, 0, 0), ["port 5002 is no cache of Docker Hub", "gets no answer from Docker Hub"]),
+        ((200, 202, 404), ["the cache takes what is pushed"]),
+        ((200, 405, 500), ["the cache gets no answer from Docker Hub (HTTP 500)"]),
+    ],
+)
+def test_the_cache_of_docker_hub(statuses: tuple[int, ...], said: list[str]) -> None:
+    found = Answers((), {ask.name: Answer(status, "") for ask, status in zip(judge.CACHE, statuses, strict=True)})
+    troubles = [*judge.cache(found, SPEC), *filter(None, [judge.hub(found, SPEC)])]
+    assert len(troubles) == len(said)
+    for trouble, words in zip(troubles, said, strict=True):
+        assert words in trouble.reason
+        assert "registry" in trouble.remedy or "binder-node" in trouble.remedy
+
+
 @pytest.mark.parametrize(("addresses", "word"), [((), "nowhere"), (("192.0.2.7",), "192.0.2.7")])
 def test_a_name_that_leads_elsewhere_is_told_with_where(addresses: tuple[str, ...], word: str) -> None:
     trouble = judge.name(answers(*addresses), SPEC)

@@ -36,4 +36,7 @@ def test_a_bucket_that_takes_our_key_is_made_and_given_its_rule(tmp_path: Path) 
         "bucket bids-registry",
         "lifecycle of bids-registry: abort incomplete uploads",
     ]
+    assert [change.what for change in stage.changes(Bucket("ok", True, True, forgets=False))] == [
+        "lifecycle of bids-registry: remove what the cache of Docker Hub kept for 8 days"
+    ]
     assert stage.changes(Bucket("ok", True, True)) == []

@@ -1,9 +1,10 @@
 """Runs on the node, with Python's standard library only: asks the node's registries, under the names that images have.
 
-In by stdin, as JSON: ``{"push": URL, "pull": URL, "logins": {NAME: [USER, PASSWORD]}, "asks": [ASK, ...]}``, where an
-ask is ``{"name": ..., "at": "push" | "pull", "login": NAME | "", "method": ..., "path": ..., "accept": ...}``; with
-``"image": {...}`` also an image that is to be pushed (see :func:`push`). Out: ``{NAME: {"status": ..., "reason": ...,
-"type": ..., "digest": ..., "sha256": ..., "size": ...}}``; status 0 where nobody answered.
+In by stdin, as JSON: ``{"push": URL, "pull": URL, "cache": URL, "logins": {NAME: [USER, PASSWORD]}, "asks": [ASK,
+...]}``, where an ask is ``{"name": ..., "at": "push" | "pull" | "cache", "login": NAME | "", "method": ..., "path":
+..., "accept": ...}``; with ``"image": {...}`` also an image that is to be pushed (see :func:`push`). Out:
+``{NAME: {"status": ..., "reason": ..., "type": ..., "digest": ..., "sha256": ..., "size": ...}}``; status 0 where
+nobody answered.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def main() -> None:
     question = json.load(sys.stdin)
     addresses = resolved(question["push"])
     # Another machine is shown no password.
-    question["own"] = {"push": addresses == ["127.0.0.1"], "pull": True}
+    question["own"] = {"push": addresses == ["127.0.0.1"], "pull": True, "cache": True}
     answers: dict[str, Any] = {"addresses": addresses}
     if "image" in question:
         answers["pushed"] = push(question, question["image"])
