@@ -38,6 +38,7 @@ EVENTS_STATE = "events"  # launches, a file a day
 EVENTS = "events/"  # their archive in the bucket
 HUB_CACHE = "docker-hub/"  # in the bucket: what the cache of Docker Hub keeps, a registry's root of its own
 
+BANNED_STATE = "banned"  # repositories that are not launched, a file a source
 ABUSE_STATE = "abuse"  # who asked for what, was cut, ran: a file a day
 BUILD_LOGS = PurePosixPath("/var/log/binder-node/builds")  # links beside the kubelet's own, which go with their pods
 

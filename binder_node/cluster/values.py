@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from binder_node import layout
+from binder_node.cluster import banned
 from binder_node.cluster.engine.executor import executor_source
 from binder_node.cluster.eventlog import CONFIG, eventlog_source, eventlog_values
 from binder_node.cluster.ingress import ingress_annotations
@@ -149,6 +150,8 @@ def own(spec: Spec, secrets: Secrets, images: Mapping[str, str]) -> Values:
         "image_prefix": f"{registry}/{spec.registry.prefix}/",
         "build_token_secret": secrets.build_token_secret,
     }
+    eventlog = eventlog_values(spec, secrets, str(spec.machine.state / layout.EVENTS_STATE))
+    volume, mount = banned.banned_mount(str(spec.machine.state / layout.BANNED_STATE))
     if spec.binderhub.banner:
         binder["banner_message"] = spec.binderhub.banner
     return {
@@ -175,8 +178,11 @@ def own(spec: Spec, secrets: Secrets, images: Mapping[str, str]) -> Values:
             "10-binder-node-engine": apart(executor_source(spec)),
             "20-binder-node-line": apart(line_source(spec)),
             CONFIG: apart(eventlog_source(spec)),
+            banned.CONFIG: apart(banned.banned_source(spec.abuse.banned_url is not None)),
         },
-        **eventlog_values(spec, secrets, str(spec.machine.state / layout.EVENTS_STATE)),
+        **eventlog,
+        "extraVolumes": [*eventlog["extraVolumes"], volume],
+        "extraVolumeMounts": [*eventlog["extraVolumeMounts"], mount],
         "ingress": _ingress(spec, spec.names.binder),
         "jupyterhub": {
             "hub": {

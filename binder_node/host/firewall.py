@@ -35,7 +35,7 @@ def firewall(spec: Spec) -> Component:
         packages=("nftables",),
         folders=(Folder(str(LIB)),),
         files=(File(RULES, whole(spec).encode()), File(limits.KEEP, script("keep").encode())),
-        units=(Unit(UNIT, _unit(), restart_on=(RULES,)),),
+        units=(Unit(UNIT, _unit(spec), restart_on=(RULES,)),),
     )
 
 
@@ -182,7 +182,8 @@ def _leave(spec: Spec) -> list[str]:
     return [f"ip saddr {spec.buildkit.network} oifname != {BRIDGE} masquerade"]
 
 
-def _unit() -> str:
+def _unit(spec: Spec) -> str:
+    kept = (*limits.KEPT, *([limits.FETCHED] if spec.abuse.banned_url else []))
     return unit_file(
         Unit=[
             ("Description", "Firewall (binder-node)"),
@@ -198,7 +199,7 @@ def _unit() -> str:
             ("Type", "oneshot"),
             ("RemainAfterExit", "yes"),
             # Who is cut stays cut.
-            ("ExecStartPre", f"-/usr/bin/python3 {limits.KEEP} {limits.KEPT_FILE} {' '.join(limits.KEPT)}"),
+            ("ExecStartPre", f"-/usr/bin/python3 {limits.KEEP} {limits.KEPT_FILE} {' '.join(kept)}"),
             ("ExecStart", f"/usr/sbin/nft -f {RULES}"),
         ],
         Install=[("WantedBy", "multi-user.target")],

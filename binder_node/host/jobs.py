@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from binder_node.host import backup, events, pods, retention
+from binder_node.host import backup, banned, events, pods, retention
 from binder_node.host.observe import Seen
 from binder_node.spec.model import Spec
 
@@ -45,6 +45,8 @@ def jobs(spec: Spec) -> tuple[Job, ...]:
         ]  # fmt: skip
         if spec.binderhub.sweep:
             own.append(Job("pods", "removal of pods that serve nobody", pods.UNIT, pods.TIMER, pods.EVERY, "pods"))
+    if spec.abuse.banned_url is not None:
+        own.append(Job("banned", "list of who is banned", banned.UNIT, banned.TIMER, banned.EVERY, "banned"))
     if spec.backup.hours:
         every = spec.backup.hours * 3600
         own.append(Job("backup", "backup", backup.UNIT, backup.TIMER, every, "backup"))

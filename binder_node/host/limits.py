@@ -15,7 +15,8 @@ from binder_node.spec.abuse import Abuse
 COUNTERS = ("too_fast", "too_many", "mail", "banned", "false_source", "invalid", "flood", "upload", "private", "node",
             "port", "outside")  # fmt: skip
 # Sets whose elements outlive a replacement of the table (host/on_node/keep.py).
-KEPT = ("met", "too_fast", "too_many", "mailers", "asked_banned", "banned_fetched")
+KEPT = ("met", "too_fast", "too_many", "mailers", "asked_banned")
+FETCHED = "banned_fetched"  # kept, too, while there is a list to be fetched
 KEPT_FILE = "/run/binder-node/firewall-kept.nft"
 KEEP = str(LIB / "keep.py")
 # A target that was met counts as new again after an hour without a new connection to it.

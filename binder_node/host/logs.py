@@ -8,6 +8,7 @@ UNITS = {
     "minio": ("minio.service",),
     "registry": ("registry-push.service", "registry-pull.service"),
     "hubcache": ("registry-cache.service",),
+    "banned": ("binder-node-banned.service",),
     "events": ("binder-node-events.service",),
     "retention": ("binder-node-uses.service", "binder-node-retention.service"),
     "pods": ("binder-node-pods.service",),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from binder_node.artifacts.model import Artifact
 from binder_node.host.backup import backup
+from binder_node.host.banned import banned
 from binder_node.host.buildkit import buildkit
 from binder_node.host.disk import disk
 from binder_node.host.engine import engine
@@ -66,6 +67,7 @@ def render(
         k3s(spec, secrets, artifacts, address, manifests),
         *([] if spec.central else [buildkit(spec, artifacts)]),
         *([recording(spec), programs()] if jobs(spec) else []),
+        *([] if spec.central and spec.abuse.banned_url is None else [banned(spec, address)]),
         *([] if spec.central else [events(spec, secrets)]),
         watch(spec),
         *([] if spec.central else [retention(spec, secrets)]),

@@ -41,7 +41,6 @@ def _unit(spec: Spec) -> str:
         "group": BUILD_GROUP,
         "days": str(spec.abuse.keep_days),
         "met": str(MET_SECONDS),
-        **({"banned-url": spec.abuse.banned_url} if spec.abuse.banned_url else {}),
     }
     # A per cent sign is systemd's own.
     words = " ".join(f"--{name}={value}" for name, value in arguments.items()).replace("%", "%%")

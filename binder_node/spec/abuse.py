@@ -33,13 +33,18 @@ class Abuse(Model):
     banned: tuple[IPv4Network, ...] = Field(
         (), description="Networks that users' code does not reach, and that do not reach the node's web."
     )
+    banned_repositories: tuple[str, ...] = Field(
+        (),
+        description="Repositories that are not launched, and all below them: [github.com/org, gitlab.com/org/name].",
+        examples=[["github.com/org/name"]],
+    )
     banned_file: Path | None = Field(
         None,
-        description="More of them, one a line, `#` begins a comment. Relative to the inventory; `up` brings it over.",
+        description="More of both, one a line, `#` begins a comment. Relative to the inventory; `up` brings it over.",
     )
     banned_url: Url | None = Field(
         None,
-        description="More of them, from a page of the same form, which the node reads every quarter of an hour.",
+        description="More of both, from a page of the same form, which the node reads every quarter of an hour.",
         examples=["https://example.org/banned.txt"],
     )
     keep_days: int = Field(

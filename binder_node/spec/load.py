@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -127,12 +128,19 @@ def _whole(given: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _with_banned(data: dict[str, Any]) -> dict[str, Any]:
-    """``abuse.banned`` with the networks of ``abuse.banned_file``; where the file is wrong, each line of it is told."""
+    """``abuse.banned`` and ``banned_repositories`` with the lines of ``abuse.banned_file``; each wrong one is told."""
     abuse = data.get("abuse")
     if not isinstance(abuse, dict) or not isinstance(abuse.get("banned_file"), str):
         return data
-    found, said = banned.read(Path(abuse["banned_file"])), abuse.get("banned")
-    return {**data, "abuse": {**abuse, "banned": [*(said if isinstance(said, list) else []), *found]}}
+    provider = data.get("provider")
+    address = _valid(IPv4Address, provider.get("address")) if isinstance(provider, dict) else None
+    found = banned.read(Path(abuse["banned_file"]), str(address or ""))
+    lines = {"banned": [str(one) for one in found.networks], "banned_repositories": list(found.repositories)}
+    for key, more in lines.items():
+        said = abuse.get(key) or []
+        if isinstance(said, list):  # what is none is told of by the validation
+            abuse = {**abuse, key: [*said, *more]}
+    return {**data, "abuse": abuse}
 
 
 def _with_known_host(data: dict[str, Any], file: Path) -> dict[str, Any]:

@@ -122,7 +122,7 @@ class World:
 
     def replace(self) -> None:
         """As the unit does it: what sets hold is noted, then loaded with the new table."""
-        inside(NODE, sys.executable, str(KEEP), str(self.kept), *limits.KEPT)
+        inside(NODE, sys.executable, str(KEEP), str(self.kept), *limits.KEPT, limits.FETCHED)
         inside(NODE, "nft", "-f", str(self.rules))
 
 

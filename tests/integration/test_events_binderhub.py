@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
+from binder_node.cluster.banned import OWN, POD_BANNED
 from binder_node.cluster.eventlog import POD_EVENTS
 from binder_node.cluster.values import own
 from tests.integration.binaries import binary
@@ -32,7 +33,9 @@ class Scene:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.cluster, self.hub = folder / "events", Cluster(), Hub()
-        self.folder.mkdir()
+        self.banned = folder / "banned"
+        for path in (self.folder, self.banned):
+            path.mkdir()
         self.cluster.script = LOG
 
     def spec(self, name: str = "demo", ref: str = "main") -> str:
@@ -51,12 +54,13 @@ class Scene:
             time.sleep(0.05)
 
 
-def extra_config(folder: Path) -> list[str]:
+def extra_config(folder: Path, banned: Path) -> list[str]:
     """All that a release gives BinderHub to run, as its chart does: in the order of the names, in one namespace."""
     found = own(engine_spec(), sample_secrets(), {"build": "quay.io/test/r2d:1"})["extraConfig"]
     # A line of the operator's own that gives names of ours another meaning.
     found["99-own"] = "import datetime, time as _time\njson = asyncio = None\n"
-    return [f"exec({found[key].replace(repr(POD_EVENTS), repr(str(folder)))!r})" for key in sorted(found)]
+    texts = (found[key].replace(repr(POD_EVENTS), repr(str(folder))) for key in sorted(found))
+    return [f"exec({text.replace(POD_BANNED, str(banned))!r})" for text in texts]
 
 
 @pytest.fixture
@@ -74,7 +78,7 @@ def scene(tmp_path: Path) -> Iterator[tuple[Scene, Any]]:
             f"c.DockerRegistry.url = {images.url!r}",
             "c.KubernetesBuildExecutor.build_image = 'quay.io/test/r2d:1'",
             "c.RateLimiter.limit = 0",
-            *extra_config(made.folder),
+            *extra_config(made.folder, made.banned),
         ]
         with binderhub(tmp_path, PORT, "\n".join(settings), made.cluster) as binder:
             yield made, binder
@@ -118,3 +122,15 @@ def test_those_who_are_there_are_counted_before_the_next_launch(scene: tuple[Sce
         made.cluster.put(f"jupyter-{number}", USER, "Running" if running else "Pending")
     assert binder.launch("git", made.spec())[-1]["phase"] == "ready"
     made.lines("events", 1)
+
+
+def test_a_banned_repository_is_not_launched_from_its_next_launch_on(scene: tuple[Scene, Any]) -> None:
+    made, binder = scene
+    assert binder.launch("git", made.spec())[-1]["phase"] == "ready"
+    (made.banned / OWN).write_text("127.0.0.1/demo\n")
+    last = binder.launch("git", made.spec())[-1]
+    assert (last["phase"], "is not allowed to launch" in last["message"]) == ("failed", True)
+    (line,) = made.lines("failures", 1)
+    assert "is not allowed to launch" in line["message"]
+    (made.banned / OWN).write_text("127.0.0.1/other\n")
+    assert binder.launch("git", made.spec())[-1]["phase"] == "ready"

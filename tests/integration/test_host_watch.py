@@ -25,7 +25,6 @@ from tests.integration.firewall_world import (
     POD,
     POD_ADDRESS,
     PUBLIC,
-    REFUSED,
     STEP,
     STEP_ADDRESS,
     World,
@@ -130,15 +129,6 @@ def test_a_complaint_leads_to_the_address(world: World, tmp_path: Path) -> None:
             (STEP_ADDRESS, f"{PUBLIC}:80", "build"),
         }
         assert memory.read("met", to="198.18.77.9")["records"] == []
-
-
-def test_a_list_of_banned_networks_is_read_and_outlives_a_replacement(world: World, tmp_path: Path) -> None:
-    (tmp_path / "banned.txt").write_text(f"# bad\n{PUBLIC}\nnobody\n0.0.0.0/0\n")
-    assert world.tcp(POD, PUBLIC, 80) == {80: POD_ADDRESS}
-    with watching(tmp_path, f"--banned-url=file://{tmp_path}/banned.txt"):
-        until(lambda: world.tcp(POD, PUBLIC, 80) == {80: REFUSED})
-    world.replace()
-    assert world.tcp(POD, PUBLIC, 80) == {80: REFUSED}
 
 
 def test_a_steps_command_is_found_by_its_address(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

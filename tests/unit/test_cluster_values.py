@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from binder_node.cluster.banned import banned_source
 from binder_node.cluster.engine.executor import executor_source
 from binder_node.cluster.eventlog import eventlog_source
 from binder_node.cluster.line import line_source
@@ -118,11 +119,16 @@ def test_the_nodes_own() -> None:
             "10-binder-node-engine": apart(executor_source(spec)),
             "20-binder-node-line": apart(line_source(spec)),
             "30-binder-node-events": apart(eventlog_source(spec)),
+            "40-binder-node-banned": apart(banned_source(by_url=False)),
         },
         "extraVolumes": [
-            {"name": "binder-node-events", "hostPath": {"path": "/var/lib/binder-node/events", "type": "Directory"}}
+            {"name": "binder-node-events", "hostPath": {"path": "/var/lib/binder-node/events", "type": "Directory"}},
+            {"name": "binder-node-banned", "hostPath": {"path": "/var/lib/binder-node/banned", "type": "Directory"}},
         ],
-        "extraVolumeMounts": [{"name": "binder-node-events", "mountPath": "/run/binder-node/events"}],
+        "extraVolumeMounts": [
+            {"name": "binder-node-events", "mountPath": "/run/binder-node/events"},
+            {"name": "binder-node-banned", "mountPath": "/run/binder-node/banned", "readOnly": True},
+        ],
         "ingress": {"hosts": ["bids.example.org"], "tls": []},
         "jupyterhub": {
             "hub": {

@@ -21,10 +21,7 @@ def test_every_component_is_explained() -> None:
 
 
 def test_logs_are_asked_of_units_that_exist() -> None:
-    units = {
-        unit.name
-        for component in sample_wanted(sample_spec(registry={"cache_days": 7})).components
-        for unit in component.units
-    }
+    spec = sample_spec(registry={"cache_days": 7}, abuse={"banned_url": "https://example.org/banned.txt"})
+    units = {unit.name for component in sample_wanted(spec).components for unit in component.units}
     assert {name for names in UNITS.values() for name in names} <= units
     assert unit_of("registry") == ("registry-push.service", "registry-pull.service")

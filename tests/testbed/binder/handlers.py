@@ -19,6 +19,7 @@ from tornado.web import Finish, HTTPError, RequestHandler
 from . import __version__, metrics, names, quota, tokens
 from .build import ProgressEvent
 from .providers import Repo, SpecError
+from .repoproviders import RepoProvider
 
 if TYPE_CHECKING:
     from .app import BinderHub
@@ -170,6 +171,9 @@ class BuildHandler(Base):
             repo = Repo.parse(provider, spec)
         except SpecError as error:
             await self.fail(str(error))
+            return
+        if RepoProvider(repo, spec).is_banned():
+            await self.fail(f"Sorry, {spec} is not allowed to launch. Please contact admins for more info!")
             return
         try:
             ref = await repo.resolve()

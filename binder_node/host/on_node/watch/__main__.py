@@ -7,8 +7,6 @@ import json
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from queue import Empty, Queue
@@ -20,11 +18,10 @@ from .journal import Journal, keep_log, tail, tidy_logs
 
 TABLE = ("inet", "binder_node")
 CUTS = {"too_fast": "cut", "too_many": "cut", "mailers": "refused", "asked_banned": "refused"}
-# Seconds between two looks: at counters, at whom sources have met, at files to tidy, at the list of banned networks.
-LOOK, MET, TIDY, BANNED = 1.0, 10.0, 3600.0, 900.0
+# Seconds between two looks: at counters, at whom sources have met, at files to tidy.
+LOOK, MET, TIDY = 1.0, 10.0, 3600.0
 # A target is told of again when it was asked for this long (seconds) after it was told of last.
 AGAIN = 600.0
-LIST_BYTES, LIST_SECONDS = 4 * 10**6, 20
 
 
 def nft(*words: str, text: str | None = None) -> str:
@@ -161,21 +158,6 @@ class Watcher:
                 self.journal.write({**record, "at": facts.stamp(last)}, now)
         self.told = {key: last for key, last in self.told.items() if key in found}
 
-    def ban(self) -> None:
-        """Read the list of banned networks; what cannot be read leaves the last one in force."""
-        try:
-            with urllib.request.urlopen(self.given.banned_url, timeout=LIST_SECONDS) as answer:
-                text = answer.read(LIST_BYTES).decode("utf-8", "replace")
-        except (OSError, urllib.error.URLError) as error:
-            print(f"{self.given.banned_url}: {error}; the last list stays in force", file=sys.stderr, flush=True)
-            return
-        good, bad = facts.networks(text)
-        for line in bad[:10]:
-            print(f"{self.given.banned_url}: {line!r} is left out", file=sys.stderr, flush=True)
-        name = f"{' '.join(TABLE)} banned_fetched"
-        add = f"add element {name} {{ {', '.join(good)} }}\n" if good else ""
-        nft("-f", "-", text=f"flush set {name}\n{add}")
-
     def keep_logs(self) -> None:
         for pod in self.pods.values():
             if pod.kind == "build":
@@ -187,7 +169,7 @@ def run(given: argparse.Namespace) -> None:
     watcher, changes = Watcher(given), Queue[tuple[str, str, Any]]()
     Watch(given.kubeconfig, "pods", "/api/v1/pods", changes).start()
     Watch(given.kubeconfig, "events", f"/api/v1/namespaces/{given.namespace}/events", changes).start()
-    due = {"met": 0.0, "tidy": 0.0, "banned": 0.0}
+    due = {"met": 0.0, "tidy": 0.0}
     while True:
         end = time.monotonic() + LOOK
         while (left := end - time.monotonic()) > 0:
@@ -206,9 +188,6 @@ def run(given: argparse.Namespace) -> None:
             due["tidy"] = clock + TIDY
             watcher.journal.tidy(now)
             tidy_logs(watcher.logs, given.days, now)
-        if given.banned_url and clock >= due["banned"]:
-            due["banned"] = clock + BANNED
-            watcher.ban()
 
 
 def main() -> None:
@@ -218,7 +197,6 @@ def main() -> None:
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--days", type=int, required=True)
     parser.add_argument("--met", type=int, required=True, help="seconds for which the set `met` remembers a target")
-    parser.add_argument("--banned-url", default="")
     run(parser.parse_args())
 
 

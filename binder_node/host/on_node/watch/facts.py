@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from ipaddress import IPv4Network, collapse_addresses
 from itertools import pairwise
 from typing import Any
 
 # As JupyterHub (kubespawner) and BinderHub (build.py) label their pods.
 COMPONENTS = {"singleuser-server": "session", "binderhub-build": "build"}
-# A list of banned networks with one wider than this is a mistake, not a ban.
-WIDEST = 8
 
 
 @dataclass(frozen=True)
@@ -121,29 +118,6 @@ def added(totals: Mapping[str, int], before: Mapping[str, int], now: Mapping[str
         name: count - before.get(name, 0) if count >= before.get(name, 0) else count for name, count in now.items()
     }
     return {name: totals.get(name, 0) + grown.get(name, 0) for name in {**totals, **now}}
-
-
-def networks(text: str) -> tuple[list[str], list[str]]:
-    """Networks of a list, one a line, put together where they meet; and the lines that are none, or too wide.
-
-    >>> networks("# bad\\n203.0.113.0/25  # them\\n203.0.113.128/25\\nnobody\\n0.0.0.0/0")
-    (['203.0.113.0/24'], ['nobody', '0.0.0.0/0'])
-    """
-    good: list[IPv4Network] = []
-    bad: list[str] = []
-    for line in text.splitlines():
-        said = line.partition("#")[0].strip()
-        if not said:
-            continue
-        try:
-            network = IPv4Network(said, strict=False)
-        except ValueError:
-            network = IPv4Network("0.0.0.0/0")
-        if network.prefixlen >= WIDEST:
-            good.append(network)
-        else:
-            bad.append(said)
-    return [str(network) for network in collapse_addresses(good)], bad
 
 
 def builders(pods: Iterable[Pod], command: str, logs: Mapping[str, str]) -> list[Pod]:

@@ -1,0 +1,88 @@
+"""Who is banned beyond the firewall's own table: repositories, and the list at a URL that a timer reads."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+from binder_node.host.recording import recorded
+from binder_node.host.wanted import Component, File, Folder, Unit, unit_file
+from binder_node.layout import BANNED_STATE, ETC, LIB
+from binder_node.spec.model import Spec
+
+UNIT, TIMER = "binder-node-banned.service", "binder-node-banned.timer"
+FOLDER, CONFIG = f"{LIB}/banned", str(ETC / "banned.json")
+SET = "inet binder_node banned_fetched"
+EVERY, FIRST, SECONDS = 900, "5s", 180
+# In the folder that BinderHub's pod sees: the inventory's repositories, and the list's.
+OWN, FETCHED = "inventory", "fetched"
+
+
+def banned(spec: Spec, address: str) -> Component:
+    """``address`` is the node's: a list that has it is refused."""
+    source, lists = files("binder_node.host.on_node.banned"), files("binder_node.spec") / "lists.py"
+    programs = (
+        *(File(f"{FOLDER}/{name}.py", (source / f"{name}.py").read_bytes()) for name in ("__init__", "__main__")),
+        File(f"{FOLDER}/lists.py", lists.read_bytes()),
+    )
+    own = "".join(f"{one}\n" for one in spec.abuse.banned_repositories)
+    by_url = spec.abuse.banned_url is not None
+    return Component(
+        "banned",
+        # BinderHub's container reads it.
+        folders=(Folder(folder(spec)), *([Folder(FOLDER)] if by_url else [])),
+        files=(
+            File(f"{folder(spec)}/{OWN}", own.encode()),
+            *((*programs, File(CONFIG, _config(spec, address))) if by_url else ()),
+        ),
+        units=(Unit(UNIT, _unit(spec), enabled=False, running=False), Unit(TIMER, _timer())) if by_url else (),
+    )
+
+
+def folder(spec: Spec) -> str:
+    """Where the lists of repositories lie."""
+    return str(spec.machine.state / BANNED_STATE)
+
+
+def _config(spec: Spec, address: str) -> bytes:
+    config = {
+        "url": spec.abuse.banned_url,
+        "own": address,
+        "set": SET,
+        "last": f"{folder(spec)}/last.json",
+        "repositories": f"{folder(spec)}/{FETCHED}",
+    }
+    return (json.dumps(config, indent=1) + "\n").encode()
+
+
+def _unit(spec: Spec) -> str:
+    return unit_file(
+        Unit=[
+            ("Description", "List of who is banned (binder-node)"),
+            ("After", "network-online.target binder-node-firewall.service"),
+            ("RequiresMountsFor", folder(spec)),
+        ],
+        Service=[
+            ("Type", "oneshot"),
+            ("WorkingDirectory", str(LIB)),
+            ("ExecStart", f"/usr/bin/python3 -m banned {CONFIG}"),
+            recorded(spec, "banned", UNIT),
+            ("TimeoutStartSec", str(SECONDS)),
+            ("Nice", "10"),
+            ("NoNewPrivileges", "yes"),
+            # Root, for the firewall's set alone.
+            ("CapabilityBoundingSet", "CAP_NET_ADMIN"),
+            ("ProtectSystem", "strict"),
+            ("ReadWritePaths", folder(spec)),
+            ("ProtectHome", "yes"),
+            ("PrivateTmp", "yes"),
+        ],
+    )
+
+
+def _timer() -> str:
+    return unit_file(
+        Unit=[("Description", "Timer of the list of who is banned (binder-node)")],
+        Timer=[("OnActiveSec", FIRST), ("OnUnitInactiveSec", f"{EVERY}s"), ("AccuracySec", "1s")],
+        Install=[("WantedBy", "timers.target")],
+    )
