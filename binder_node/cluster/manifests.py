@@ -7,6 +7,7 @@ from io import StringIO
 from ipaddress import IPv4Network, collapse_addresses
 from typing import Any
 
+from binder_node.cluster.cryptnono import cryptnono_chart
 from binder_node.cluster.ingress import AUTHORITY, traefik
 from binder_node.layout import NAMESPACE, OUTWARD, PULL_PORT, REGISTRY_SERVICE, RESERVED
 from binder_node.spec.model import Spec
@@ -20,9 +21,10 @@ PRIORITY, PRIORITY_VALUE = "binder-core", 10000
 BUILD_PODS = {"component": "binderhub-build"}
 
 
-def manifests(spec: Spec, address: str, authority: str = "") -> str:
+def manifests(spec: Spec, address: str, authority: str = "", cryptnono: tuple[bytes, str] | None = None) -> str:
     """One YAML stream for K3s's manifests folder. ``address`` is the node's own, empty while it is not known;
-    ``authority`` is the text of ``tls.authority``."""
+    ``authority`` is the text of ``tls.authority``, ``cryptnono`` its chart and that one's version, where it shall run.
+    """
     return yaml_stream(
         [
             _namespace(),
@@ -31,6 +33,7 @@ def manifests(spec: Spec, address: str, authority: str = "") -> str:
             _registry_endpoint(address),
             _build_policy(spec, address),
             *_traefik(spec, authority),
+            *([cryptnono_chart(*cryptnono, PRIORITY, OWN)] if cryptnono else []),
         ]
     )
 

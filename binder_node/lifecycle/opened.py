@@ -92,7 +92,8 @@ def wanted_artifacts(spec: Spec, pins: Pins) -> list[str]:
         return ["k3s", *age, *pins.preload]
     own_minio = isinstance(spec.storage, NodeStorage)
     base = ["k3s", "buildkitd", "buildctl", "cni-bridge", "cni-host-local", "cni-loopback", "registry"]
-    return [*base, *age, *(["minio"] if own_minio else []), *pins.preload, "helm", "binderhub-chart"]
+    charts = ["binderhub-chart", *(["cryptnono-chart"] if spec.abuse.cryptnono else [])]
+    return [*base, *age, *(["minio"] if own_minio else []), *pins.preload, "helm", *charts]
 
 
 def open_node(opened: Opened, report: Reporter, *, sources: Sources, write: bool = True) -> Node:

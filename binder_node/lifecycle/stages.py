@@ -41,7 +41,9 @@ def later_stages(node: Node, access: Access | None, address: str, restore: Resto
     names: list[Stage[Any]] = [] if node.spec.dns.kind == "none" else [NamesStage(node, address)]
     spec = node.spec
     # A central deploy brings its own namespace, ingress and certificates, and builds with its own daemon.
-    own, engine = ("", {}) if spec.central else (manifests(spec, address, authority(spec)), engine_files(spec))
+    own, engine = (
+        ("", {}) if spec.central else (manifests(spec, address, authority(spec), _cryptnono(node)), engine_files(spec))
+    )
     release: list[Stage[Any]] = [] if spec.central else [ReleaseStage(node, access, address)]
     return [
         *names,
@@ -51,6 +53,16 @@ def later_stages(node: Node, access: Access | None, address: str, restore: Resto
         AccessStage(node, access),
         *release,
     ]
+
+
+def _cryptnono(node: Node) -> tuple[bytes, str] | None:
+    """Its chart and the version, where the inventory wants it."""
+    from binder_node.cluster.cryptnono import CHART
+
+    if not node.spec.abuse.cryptnono:
+        return None
+    chart = node.artifacts[CHART]
+    return chart.path.read_bytes(), chart.version
 
 
 def look(stage: Stage[Any], report: Reporter, *, exists: bool) -> Inspected:

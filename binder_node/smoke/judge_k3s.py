@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -229,6 +230,18 @@ def dead_pods(pods: Iterable[Object], quota: int, now: datetime) -> Trouble | No
         f"of {len(counted)} pods that the quota of {quota} counts {' and '.join(parts)}",
         f"k3s kubectl delete pod -n binder {first} ...; is the hub up, which removes them?",
     )
+
+
+def cryptnono(daemonset: str, node: str) -> Trouble | None:
+    """``daemonset`` is its object as JSON, empty where there is none: pods that scan or mine would not be ended."""
+    found = json.loads(daemonset) if daemonset.strip() else {}
+    status = found.get("status", {})
+    wanted, ready = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
+    if found and 0 < wanted <= ready:
+        return None
+    reason = f"cryptnono is up on {ready} of {wanted} machines" if found else "cryptnono is not installed"
+    what = "k3s kubectl describe helmchart -n kube-system cryptnono; k3s kubectl get pods -n binder"
+    return Trouble(reason, f"binder-node ssh {node} -- '{what}': it needs its images, eBPF and kernel headers")
 
 
 def load_balancers(services: Iterable[Object], own: str) -> Trouble | None:

@@ -11,6 +11,7 @@ import pytest
 
 from binder_node import remote
 from binder_node.binder.client import told
+from binder_node.cluster.cryptnono import NAME as CRYPTNONO
 from binder_node.errors import StepError
 from binder_node.host.k3s import UNIT, kubelet
 from binder_node.layout import API_PORT, CONTAINERD_SOCKET, K3S_DATA, K3S_KUBECONFIG, NAMESPACE, REGISTRY_SERVICE
@@ -55,6 +56,14 @@ def test_api(host: Any, spec: Spec) -> None:
     done = host.run("k3s kubectl get --raw /readyz")
     if done.failed:
         expect(Trouble(done.stderr.strip() or done.stdout.strip(), f"see `binder-node logs {spec.name} k3s`"))
+
+
+@check("k3s.cryptnono", "cryptnono runs on the node", needs=API, guide=27)
+def test_cryptnono(host: Any, spec: Spec) -> None:
+    if not spec.abuse.cryptnono or spec.central:
+        pytest.skip("it is not wanted (abuse.cryptnono)")
+    done = host.run(f"k3s kubectl get daemonset {CRYPTNONO} -n {NAMESPACE} --ignore-not-found -o json")
+    expect(judge.cryptnono(done.stdout if done.succeeded else "", spec.name))
 
 
 # --- the node as the API knows it ------------------------------------------------------------------------------------

@@ -47,6 +47,11 @@ class Abuse(Model):
         description="More of both, from a page of the same form, which the node reads every quarter of an hour.",
         examples=["https://example.org/banned.txt"],
     )
+    cryptnono: bool = Field(
+        False,
+        description="Whether cryptnono runs: it ends processes of pods that mine, or that scan, by eBPF in privileged "
+        "pods of its own. With `deploy: federation` the federation's chart brings it.",
+    )
     keep_days: int = Field(
         14, ge=1, le=365, description="Days for which it is remembered who ran, asked for what and was cut."
     )

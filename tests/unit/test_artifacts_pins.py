@@ -43,7 +43,7 @@ def test_a_version_stands_in_every_url_of_its_own_pin() -> None:
 def test_who_needs_what() -> None:
     pins = load_pins()
     assert pins.needed("operator") == ("helm", "binderhub-chart")
-    assert pins.needed("optional") == ("mc",)
+    assert pins.needed("optional") == ("mc", "cryptnono-chart")
     assert pins.preload == ("k3s-images",)
     assert set(pins.images) == {"build"}
 

@@ -41,6 +41,7 @@ def test_pins_that_are_released_together_are_one_component() -> None:
         "mc": ("mc",),
         "helm": ("helm",),
         "chart": ("binderhub-chart",),
+        "cryptnono-chart": ("cryptnono-chart",),
         "build-image": (),
     }
 
