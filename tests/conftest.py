@@ -54,6 +54,7 @@ ON_THE_SHARED_NODE = tuple(
         "federation",
         "federation_weight",
         "housekeeping",
+        "hub_cache",
         "isolation",
         "launch",
         "load",

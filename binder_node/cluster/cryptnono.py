@@ -76,4 +76,5 @@ def _yaml(values: dict[str, Any]) -> str:
     out, yaml = StringIO(), YAML()
     yaml.default_flow_style = False
     yaml.dump(values, out)
-    return LiteralScalarString(out.getvalue())
+    text: str = LiteralScalarString(out.getvalue())
+    return text

@@ -73,15 +73,16 @@ def _config(spec: Spec, secrets: Secrets) -> bytes:
             "log": {"level": "info", "formatter": "json", "accesslog": {"disabled": False}},
             "storage": {
                 "s3": {**s3_driver(spec, secrets), "rootdirectory": f"/{HUB_CACHE.rstrip('/')}"},
-                # Without it nothing is removed when its time is over.
-                "delete": {"enabled": True},
+                "delete": {"enabled": False},
                 "redirect": {"disable": True},
                 "maintenance": {"uploadpurging": {"enabled": False}, "readonly": {"enabled": False}},
             },
             "http": {"addr": f"127.0.0.1:{CACHE_PORT}", "relativeurls": True, "draintimeout": "30s"},
             "proxy": {
                 "remoteurl": upstream(spec),
-                "ttl": f"{24 * spec.hub_days}h",
+                # It removes nothing: the bucket does (storage/policy.py). It would keep its list of what is to go in
+                # one object, which two machines on one bucket write, forget manifests, and not start without a bucket.
+                "ttl": "0s",
                 "cachewritetimeout": WRITING,
                 # With a name and a password in here it asks the Hub at its start, and does not start without it.
                 "exec": {"command": LOGIN},

@@ -69,7 +69,7 @@ leave parts which cost money and are never listed.
     cache = cache_expiry(spec)
     if cache is not None and not own_bucket:
         elsewhere += f"""
-It wants one that removes what lies below `{cache.prefix}` after {cache.days} days: what the cache of Docker Hub lost.
+It wants one that removes what lies below `{cache.prefix}` after {cache.days} days: what the cache of Docker Hub keeps.
 """
     if spec.backup.hours and not own_key(spec):
         elsewhere += f"""

@@ -48,11 +48,11 @@ def lifecycle(seen: Bucket, bucket: str) -> Trouble | None:
 
 
 def forgets(seen: Bucket, bucket: str) -> Trouble | None:
-    """What the cache of Docker Hub kept goes by the bucket's own rule, whatever the cache's own list lost."""
+    """What the cache of Docker Hub keeps goes by the bucket's own rule, and by nothing else."""
     if seen.forgets:
         return None
     return Trouble(
-        f"bucket {bucket} may keep what the cache of Docker Hub lost for ever", "a lifecycle rule: binder-node up"
+        f"bucket {bucket} keeps what the cache of Docker Hub pulled for ever", "a lifecycle rule: binder-node up"
     )
 
 

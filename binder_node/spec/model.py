@@ -371,7 +371,7 @@ class Spec(Model):
 
     @property
     def hub_days(self) -> int:
-        """Days that the cache of Docker Hub keeps things; 0: there is none. 7 is Distribution's own (`proxy.ttl`)."""
+        """Days that the cache of Docker Hub keeps things; 0: there is none. 7, as Distribution's own (`proxy.ttl`)."""
         if self.central:
             return 0
         if self.registry.cache_days is not None:

@@ -13,10 +13,6 @@ POLICY_NAME, BACKUP_POLICY = "binder-node-registry", "binder-node-backup"
 # mybinder.org-deploy's s3-bucket-lifecycle.json: pushes that died leave parts which cost money and are never listed.
 ABORT_AFTER_DAYS = 1
 
-# The rule comes after the cache's own list of what is to go, for what that lost: two machines on one bucket write one
-# list, and manifests' bytes are in none. Days.
-CACHE_LATER = 1
-
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
@@ -28,8 +24,8 @@ class Expiry:
 
 
 def cache_expiry(spec: Spec) -> Expiry | None:
-    """Of what the cache of Docker Hub keeps; None where there is no cache."""
-    return Expiry("binder-node-docker-hub", HUB_CACHE, spec.hub_days + CACHE_LATER) if spec.hub_days else None
+    """Of what the cache of Docker Hub keeps, which removes nothing itself; None where there is no cache."""
+    return Expiry("binder-node-docker-hub", HUB_CACHE, spec.hub_days) if spec.hub_days else None
 
 
 def scoped(bucket: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import subprocess
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from binder_node.smoke.registry import answers
 from binder_node.storage import bucket
 from binder_node.storage.endpoint import Endpoint, client
 from tests.integration.binaries import binary
-from tests.integration.servers import Server, free_port, listening, until
+from tests.integration.servers import Server, free_port, listening
 from tests.integration.test_storage_minio import running
 from tests.unit.host_samples import sample_secrets, sample_spec, sample_wanted
 
@@ -148,8 +148,8 @@ def hub_server(folder: Path, port: int, *, login: bool = False) -> Server:
     return Server("hub", [str(binary("registry")), "serve", str(folder / "hub.yaml")], folder, lambda: listening(port))
 
 
-def cache_server(folder: Path, endpoint: Endpoint, hub: int, port: int, *, user: str = "", ttl: str = "") -> Server:
-    """As ``up`` writes it, but for ports, keys and places; ``ttl`` in place of days."""
+def cache_server(folder: Path, endpoint: Endpoint, hub: int, port: int, *, user: str = "") -> Server:
+    """As ``up`` writes it, but for ports, keys and places."""
     storage = {"kind": "s3", "endpoint": endpoint.url, "bucket": endpoint.bucket}
     registry = {"cache_days": 7, "cache_from": f"http://127.0.0.1:{hub}", "cache_user": user}
     known = sample_secrets().model_copy(update={"tokens": {TOKEN: Masked(PASSWORD)} if user else {}})
@@ -160,7 +160,7 @@ def cache_server(folder: Path, endpoint: Endpoint, hub: int, port: int, *, user:
     login = folder / "login"
     login.write_bytes(files[LOGIN].content)
     login.chmod(files[LOGIN].mode)
-    config["proxy"] |= {"exec": {"command": str(login)}, **({"ttl": ttl} if ttl else {})}
+    config["proxy"] |= {"exec": {"command": str(login)}}
     (folder / "cache.yaml").write_bytes(yaml_text(config))
     command = ["env", "-u", "AWS_CA_BUNDLE", str(binary("registry")), "serve", str(folder / "cache.yaml")]
     return Server("cache", command, folder, lambda: listening(port))
@@ -241,8 +241,7 @@ def test_its_bucket_is_away(made: Lab) -> None:
     made.cache.stop()
     gone = Endpoint("test", f"http://127.0.0.1:{free_port()}", "us-east-1", "registry", "key", Masked("secret"))
     made.cache = cache_server(made.folder, gone, made.hub_port, made.cache_port)
-    with suppress(AssertionError):  # that it does not come up is as good: the build finds nobody there
-        made.cache.start()
+    made.cache.start()  # as at a node's first `up`, where host comes before bucket
     ok(made.build(f"{made.name}:1"))
 
 
@@ -258,19 +257,6 @@ def test_it_takes_no_pushes_and_smoke_tells_whether_the_hub_answers(made: Lab) -
     made.hub.stop()
     (reason,) = smoke()
     assert "gets no answer from Docker Hub" in reason
-
-
-def test_what_it_keeps_goes_when_its_time_is_over_and_comes_back(made: Lab) -> None:
-    made.cache.stop()
-    made.cache = cache_server(made.folder, made.endpoint, made.hub_port, made.cache_port, ttl="3s")
-    made.cache.start()
-    ok(made.build(f"{made.name}:1"))
-    layers = [name for name in made.kept() if name.endswith("/data")]
-    assert len(layers) >= 3  # manifest, configuration, layer
-    until("what it keeps to go", lambda: len([n for n in made.kept() if n.endswith("/data")]) <= 1, 15)
-    before = made.asked()
-    ok(made.build(f"{made.name}:1"))
-    assert "GET blobs" in made.since(before)
 
 
 def test_what_the_buckets_rule_removed_from_under_it_is_pulled_anew(made: Lab) -> None:

@@ -171,6 +171,7 @@ names: {{binder: {name}.test}}
 tls: {{mode: none}}
 storage: {storage}
 registry:
+  cache_days: 7
   mirrors:
     docker.io: [http://{network}.10:5080]
     quay.io: [http://{network}.10:5080]

@@ -77,7 +77,14 @@ REGISTRY_UP = " && ".join(
     until(f'test "$(curl -s -o /dev/null -w %{{http_code}} http://127.0.0.1:{port}/v2/)" = 401')
     for port in (5000, 5001)
 )
-MINIO_UP = f"{until('curl -sf http://127.0.0.1:9000/minio/health/ready')} && {REGISTRY_UP}"
+# The cache asks nobody who he is.
+CACHE_SAYS = "$(curl -s -o /dev/null -w %{http_code} http://127.0.0.1:5002/v2/)"
+CACHE_UP = until(f'test "{CACHE_SAYS}" = 200')
+# Or one that was stopped.
+CACHE_WELL = until(f'test "{CACHE_SAYS}" != 503')
+CACHE, CACHE_AGAIN = "/etc/binder-node/registry-cache.yaml", f"systemctl restart registry-cache && {CACHE_UP}"
+NO_HUB = edited(CACHE, "s#remoteurl: .*#remoteurl: http://127.0.0.1:9#")
+MINIO_UP = f"{until('curl -sf http://127.0.0.1:9000/minio/health/ready')} && {REGISTRY_UP} && {CACHE_WELL}"
 # Root's own: the limits of another user's process are not ours to change where CAP_SYS_RESOURCE is missing.
 BUILDKIT_PID = "PID=$(systemctl show -p MainPID --value buildkit)"
 FIREWALL_AGAIN = "systemctl restart binder-node-firewall"
@@ -228,6 +235,7 @@ QUIET: tuple[Fault, ...] = (
     ),
     fault("storage.backup", "systemctl stop binder-node-backup.timer", "systemctl start binder-node-backup.timer"),
     fault("storage.events", "systemctl stop binder-node-events.timer", "systemctl start binder-node-events.timer"),
+    fault("registry.cache-hub", f"{NO_HUB[0]} && {CACHE_AGAIN}", f"{NO_HUB[1]} && {CACHE_AGAIN}"),
     fault("buildkit.guard", "systemctl stop binder-node-guard", "systemctl start binder-node-guard"),
     fault("buildkit.engine", *edited(ENGINE, "$ a # changed by hand")),
     fault(
@@ -245,6 +253,7 @@ LOUD: tuple[tuple[Fault, ...], ...] = (
         restarting_buildkit(),
     ),
     (
+        fault("registry.cache", "systemctl stop registry-cache", CACHE_AGAIN),
         fault("machine.firewall", "nft flush chain inet binder_node from_builds", FIREWALL_AGAIN),
         # The broken pod first: under pressure it would not even be put onto the node.
         fault("k3s.system-pods", BROKEN_POD, f"{K} delete pod -n kube-system --now broken"),

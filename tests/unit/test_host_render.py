@@ -18,6 +18,7 @@ from binder_node.host.render import render
 from binder_node.host.wanted import File, Wanted
 from binder_node.secrets.masked import Masked
 from binder_node.spec.model import Spec
+from binder_node.storage.policy import cache_expiry
 from tests.unit.host_samples import (
     ADDRESS,
     ENGINE,
@@ -142,9 +143,12 @@ def test_the_cache_of_docker_hub_lies_beside_the_registry_in_its_bucket(
     push = yaml(content(wanted, "/etc/binder-node/registry-push.yaml"))
     assert config["storage"]["s3"] == {**push["storage"]["s3"], "rootdirectory": "/docker-hub"}
     assert config["http"]["addr"] == "127.0.0.1:5002"
-    assert (config["proxy"]["ttl"], config["proxy"]["remoteurl"]) == (f"{24 * days}h", asks)
-    # Distribution removes nothing without it.
-    assert config["storage"]["delete"] == {"enabled": True}
+    assert (config["proxy"]["ttl"], config["proxy"]["remoteurl"]) == ("0s", asks)
+    # It removes nothing: the bucket does.
+    assert config["storage"]["delete"] == {"enabled": False}
+    expiry = cache_expiry(spec)
+    assert expiry is not None
+    assert (expiry.prefix, expiry.days) == ("docker-hub/", days)
     assert "dport 5002" not in content(wanted, "/etc/binder-node/firewall.nft")
 
 

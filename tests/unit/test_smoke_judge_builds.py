@@ -150,6 +150,8 @@ def test_bucket_and_lifecycle() -> None:
     assert reason(store.exists(Bucket("ok", False, False), "b")) == "bucket b is not there"
     assert store.lifecycle(Bucket("ok", True, True), "b") is None
     assert "for ever" in reason(store.lifecycle(Bucket("ok", True, False), "b"))
+    assert store.forgets(Bucket("ok", True, True), "b") is None
+    assert "Docker Hub" in reason(store.forgets(Bucket("ok", True, True, forgets=False), "b"))
 
 
 @pytest.mark.parametrize(("value", "good"), [("24h", True), ("1h", True), ("720h", False), ("1d", False), ("", False)])

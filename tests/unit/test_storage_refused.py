@@ -37,6 +37,6 @@ def test_a_bucket_that_takes_our_key_is_made_and_given_its_rule(tmp_path: Path) 
         "lifecycle of bids-registry: abort incomplete uploads",
     ]
     assert [change.what for change in stage.changes(Bucket("ok", True, True, forgets=False))] == [
-        "lifecycle of bids-registry: remove what the cache of Docker Hub kept for 8 days"
+        "lifecycle of bids-registry: remove what the cache of Docker Hub kept for 7 days"
     ]
     assert stage.changes(Bucket("ok", True, True)) == []
