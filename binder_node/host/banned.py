@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 
+from binder_node.host.programs import FROM
 from binder_node.host.recording import recorded
-from binder_node.host.wanted import Component, File, Folder, Unit, unit_file
+from binder_node.host.timed import service, timer
+from binder_node.host.wanted import Component, File, Folder, Unit
 from binder_node.layout import BANNED_STATE, ETC, LIB
 from binder_node.spec.model import Spec
 
@@ -35,7 +37,12 @@ def banned(spec: Spec, address: str) -> Component:
             File(f"{folder(spec)}/{OWN}", own.encode()),
             *((*programs, File(CONFIG, _config(spec, address))) if by_url else ()),
         ),
-        units=(Unit(UNIT, _unit(spec), enabled=False, running=False), Unit(TIMER, _timer())) if by_url else (),
+        units=(
+            Unit(UNIT, _unit(spec), enabled=False, running=False),
+            Unit(TIMER, timer("the list of who is banned", FIRST, f"{EVERY}s", exact="1s")),
+        )
+        if by_url
+        else (),
     )
 
 
@@ -56,33 +63,17 @@ def _config(spec: Spec, address: str) -> bytes:
 
 
 def _unit(spec: Spec) -> str:
-    return unit_file(
-        Unit=[
-            ("Description", "List of who is banned (binder-node)"),
-            ("After", "network-online.target binder-node-firewall.service"),
-            ("RequiresMountsFor", folder(spec)),
-        ],
-        Service=[
-            ("Type", "oneshot"),
-            ("WorkingDirectory", str(LIB)),
+    return service(
+        "List of who is banned",
+        "network-online.target binder-node-firewall.service",
+        [
             ("ExecStart", f"/usr/bin/python3 -m banned {CONFIG}"),
+            FROM,
             recorded(spec, "banned", UNIT),
             ("TimeoutStartSec", str(SECONDS)),
-            ("Nice", "10"),
-            ("NoNewPrivileges", "yes"),
             # Root, for the firewall's set alone.
             ("CapabilityBoundingSet", "CAP_NET_ADMIN"),
-            ("ProtectSystem", "strict"),
-            ("ReadWritePaths", folder(spec)),
-            ("ProtectHome", "yes"),
-            ("PrivateTmp", "yes"),
         ],
-    )
-
-
-def _timer() -> str:
-    return unit_file(
-        Unit=[("Description", "Timer of the list of who is banned (binder-node)")],
-        Timer=[("OnActiveSec", FIRST), ("OnUnitInactiveSec", f"{EVERY}s"), ("AccuracySec", "1s")],
-        Install=[("WantedBy", "timers.target")],
+        folder=folder(spec),
+        rank=(("Nice", "10"),),
     )
