@@ -10,6 +10,7 @@ from binder_node.host.recording import recorded
 from binder_node.host.timed import service, timer
 from binder_node.host.wanted import Component, File, Folder, Unit
 from binder_node.layout import BANNED_STATE, ETC, LIB
+from binder_node.spec import lists
 from binder_node.spec.model import Spec
 
 UNIT, TIMER = "binder-node-banned.service", "binder-node-banned.timer"
@@ -22,12 +23,12 @@ OWN, FETCHED = "inventory", "fetched"
 
 def banned(spec: Spec, address: str) -> Component:
     """``address`` is the node's: a list that has it is refused."""
-    source, lists = files("binder_node.host.on_node.banned"), files("binder_node.spec") / "lists.py"
+    source, reader = files("binder_node.host.on_node.banned"), files("binder_node.spec") / "lists.py"
     programs = (
         *(File(f"{FOLDER}/{name}.py", (source / f"{name}.py").read_bytes()) for name in ("__init__", "__main__")),
-        File(f"{FOLDER}/lists.py", lists.read_bytes()),
+        File(f"{FOLDER}/lists.py", reader.read_bytes()),
     )
-    own = "".join(f"{one}\n" for one in spec.abuse.banned_repositories)
+    own = "".join(f"{lists.place(one)}\n" for one in spec.abuse.banned_repositories)
     by_url = spec.abuse.banned_url is not None
     return Component(
         "banned",

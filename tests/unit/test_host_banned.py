@@ -106,6 +106,14 @@ def test_it_runs_on_a_timer_whose_end_is_watched_where_there_is_a_url() -> None:
     assert "banned" not in {one.name for one in sample_wanted(central_spec()).components}
 
 
+def test_the_inventorys_repositories_are_written_as_they_are_compared() -> None:
+    spec = sample_spec(abuse={"banned_repositories": ["https://GitHub.com/Org/Name.git", "gitlab.com/a"]})
+    (component,) = (one for one in sample_wanted(spec).components if one.name == "banned")
+    (own,) = (file for file in component.files if file.path.endswith("/banned/inventory"))
+    assert own.content == b"github.com/org/name\ngitlab.com/a\n"
+    assert (own.mode, component.folders[0].mode) == (0o644, 0o755)
+
+
 def with_url() -> Any:
     return sample_spec(abuse={"banned_url": URL}).abuse
 
