@@ -39,6 +39,8 @@ EVENTS = "events/"  # their archive in the bucket
 HUB_CACHE = "docker-hub/"  # in the bucket: what the cache of Docker Hub keeps, a registry's root of its own
 
 BANNED_STATE = "banned"  # repositories that are not launched, a file a source
+METRICS_STATE = "metrics"  # what was measured, and which alerts were told
+
 ABUSE_STATE = "abuse"  # who asked for what, was cut, ran: a file a day
 BUILD_LOGS = PurePosixPath("/var/log/binder-node/builds")  # links beside the kubelet's own, which go with their pods
 
@@ -51,11 +53,15 @@ MINIO_REGION = "us-east-1"  # what MinIO signs with unless told otherwise
 PUSH_PORT = 5000  # registry, push rights, loopback only; the port in every image's name
 PULL_PORT = 5001  # the same bucket, read only; for containerd, and for BinderHub through a Service
 CACHE_PORT = 5002  # cache of Docker Hub, loopback only; for buildkitd and containerd
+# What tells numbers, on loopback; the registries' beside their own ports.
+PUSH_NUMBERS, PULL_NUMBERS, EXPORTER_PORT = 5003, 5004, 9100
+PROMETHEUS_PORT, ALERTMANAGER_PORT = 9090, 9093
 NAMESPACE = "binder"
 RELEASE = "binder"
 REGISTRY_SERVICE = "registry"  # Service in NAMESPACE, port 80 -> node's PULL_PORT
 PUSH_USER, PULL_USER = "push", "pull"
 HUB_UID = 1000
+METRICS_ACCOUNT = "metrics"  # ServiceAccount in NAMESPACE that may read the kubelet's numbers
 TRAEFIK_UID = 65532  # whom K3s's chart of Traefik runs it as
 # buildkitd's `defaultCgroupParent`, for both workers: where build steps run, and where the build guard looks.
 BUILD_GROUP = "binder-node-builds"

@@ -82,7 +82,7 @@ def kubeconfig(
 def logs(
     node: NodeArgument,
     component: Annotated[
-        str, typer.Argument(help="k3s, buildkit, minio, registry, firewall, watch; or hub, proxy, binder.")
+        str, typer.Argument(help="k3s, buildkit, minio, registry, firewall, watch, metrics; or hub, proxy, binder.")
     ],
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 200,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as they come, until Ctrl-C.")] = False,

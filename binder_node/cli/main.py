@@ -96,6 +96,9 @@ COMMANDS = {
         "abuse": "Show who was cut and why: repository, pod, address, counts; who asked for mail or banned networks.",
         "explain": "Show one launch's timeline, its pods long gone: build, kubelet, out-of-memory, cuts.",
     },
+    ("On a node", "alerts"): {
+        "alerts": "Show what is wrong with a node by its own measurements, and what to do first.",
+    },
     ("On a node", "access"): {
         "ssh": "Log in, strictly: only the host key that was made for this node is taken.",
         "kubeconfig": "Fetch a fresh kubeconfig. The API is reached through ssh unless the inventory opens it.",

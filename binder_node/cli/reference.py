@@ -49,6 +49,10 @@ DOCUMENTS = {
     '"newest", "state", "by", "why", "notes": [{"version", "url"}]}]}`; `state` is `current`, `behind`, `hand`, '
     "`beyond`, `ahead`, `own` or `unknown`; `behind` and `unknown` are counts",
     "pins update": "the same, and `written`",
+    "alerts": '`{"node", "alerts": [{"name", "state", "severity", "since", "says", "do", "runbook", "labels"}], '
+    '"blind": {TARGET: reason}, "broken": [RULE], "alive", "to", "deadman", '
+    '"tried": {WAY: "sent" | "failed" | "waits"}}`; '
+    "`alive`: Prometheus evaluates; `tried`: with `--test`",
     "secrets init": '`{"node", "back_up", "identity", "identity_made", "public", "file", "file_made", "recipients", '
     '"missing"}`',
     "secrets show --names": '`{"node", "file", "encrypted_for", "secrets": [{"name", "kind", "purpose", "created", '

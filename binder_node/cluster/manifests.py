@@ -9,7 +9,7 @@ from typing import Any
 
 from binder_node.cluster.cryptnono import cryptnono_chart
 from binder_node.cluster.ingress import AUTHORITY, traefik
-from binder_node.layout import NAMESPACE, OUTWARD, PULL_PORT, REGISTRY_SERVICE, RESERVED
+from binder_node.layout import METRICS_ACCOUNT, NAMESPACE, OUTWARD, PULL_PORT, REGISTRY_SERVICE, RESERVED
 from binder_node.spec.model import Spec
 
 Manifest = dict[str, Any]
@@ -18,6 +18,7 @@ OWN = {"app.kubernetes.io/managed-by": "binder-node"}
 # Core pods live longer than users' when memory runs out; the number is the federation's own.
 PRIORITY, PRIORITY_VALUE = "binder-core", 10000
 # BinderHub gives its build pods this label (binderhub/build.py, _component_label).
+METRICS_ROLE = "binder-node-metrics"
 BUILD_PODS = {"component": "binderhub-build"}
 
 
@@ -32,6 +33,7 @@ def manifests(spec: Spec, address: str, authority: str = "", cryptnono: tuple[by
             _registry_service(),
             _registry_endpoint(address),
             _build_policy(spec, address),
+            *(_metrics() if spec.measured else ()),
             *_traefik(spec, authority),
             *([cryptnono_chart(*cryptnono, PRIORITY, OWN)] if cryptnono else []),
         ]
@@ -126,6 +128,30 @@ def _build_policy(spec: Spec, address: str) -> Manifest:
             "ingress": [],
             "egress": [_names(), *outward(spec, address)],
         },
+    }
+
+
+def _metrics() -> Iterator[Manifest]:
+    """Whoever asks the kubelet for its numbers: it reads these, and nothing else in the cluster."""
+    name, role = {"name": METRICS_ACCOUNT, "namespace": NAMESPACE}, {"name": METRICS_ROLE, "labels": OWN}
+    yield {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {**name, "labels": OWN},
+        "automountServiceAccountToken": False,
+    }
+    yield {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": role,
+        "rules": [{"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]}],
+    }
+    yield {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": role,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": METRICS_ROLE},
+        "subjects": [{"kind": "ServiceAccount", **name}],
     }
 
 

@@ -33,6 +33,12 @@ PORTS = (
     ),
     (str(layout.MINIO_PORT), "MinIO, on loopback, with `storage.kind: node`", "the node itself"),
     ("10250", "kubelet", "the node itself"),
+    (
+        f"{layout.PROMETHEUS_PORT}, {layout.ALERTMANAGER_PORT}, {layout.EXPORTER_PORT}, {layout.PUSH_NUMBERS}, "
+        f"{layout.PULL_NUMBERS}",
+        "Prometheus, Alertmanager, node exporter, the registries' numbers, on loopback",
+        "the node itself; you through ssh",
+    ),
 )
 ABOUT = {
     "kernel": "limits, modules, no swap, a clock that is kept",
@@ -55,6 +61,8 @@ ABOUT = {
     "retention": "the record of which images are used, and the removal of those that are not",
     "pods": "removes pods that serve nobody",
     "backup": "what is not in the bucket, encrypted into a bucket on a timer",
+    "metrics": "Prometheus with a store that stays small, Alertmanager, node exporter, and a program of ours for "
+    "what these do not know; see [alerts](alerts.md)",
     "pins": "what all of it was made of: versions, places, digests; what `binder-node upgrade` goes back to",
 }
 
@@ -139,7 +147,7 @@ def _example() -> Wanted:
     blank = {name: Masked("-") if field.annotation is Masked else "-" for name, field in fields.items()}
     # The names of lifecycle.opened.wanted_artifacts; their digests are nothing.
     pins = ("k3s", "k3s-images", "buildkitd", "buildctl", "cni-bridge", "cni-host-local", "cni-loopback", "registry",
-            "minio", "age")  # fmt: skip
+            "minio", "age", "prometheus", "alertmanager", "node-exporter")  # fmt: skip
     artifacts = {name: Artifact(name, "", Path(name), "0" * 64, 0) for name in pins}
     files = {"etc/repo2docker.py": b"", "site/...": b""}
     return render(spec, Secrets.model_validate(blank), artifacts, "203.0.113.10", "", files, made_of="-")

@@ -34,7 +34,7 @@ TOKEN = str(K3S_CONFIG.parent / "config.yaml.d/token.yaml")
 # Artifacts that are no tarballs of images for the node's store.
 OTHERS = (
     "k3s", "buildkitd", "buildctl", "cni-bridge", "cni-host-local", "cni-loopback", "registry", "minio", "mc", "age",
-    "helm", "binderhub-chart", "cryptnono-chart",
+    "prometheus", "alertmanager", "node-exporter", "helm", "binderhub-chart", "cryptnono-chart",
 )  # fmt: skip
 # K3s looks at a file's ending before it reads it.
 ENDINGS = (".tar.zst", ".tar.gz", ".tar.lz4", ".tar.bz2", ".tgz", ".tar")

@@ -15,6 +15,12 @@ UNITS = {
     "backup": ("binder-node-backup.service",),
     "firewall": ("binder-node-firewall.service",),
     "watch": ("binder-node-watch.service",),
+    "metrics": (
+        "binder-node-prometheus.service",
+        "binder-node-alertmanager.service",
+        "binder-node-exporter.service",
+        "binder-node-measure.service",
+    ),
 }
 
 

@@ -26,6 +26,8 @@ def minio(spec: Spec, secrets: Secrets, artifacts: Mapping[str, Artifact]) -> Co
         # It refuses a lifecycle rule for this: a push that was cut leaves no parts behind after a day.
         "MINIO_API_STALE_UPLOADS_EXPIRY": "24h",
         "MINIO_API_STALE_UPLOADS_CLEANUP_INTERVAL": "1h",
+        # Prometheus asks without a login; nobody but the node itself reaches the port.
+        **({"MINIO_PROMETHEUS_AUTH_TYPE": "public"} if spec.measured else {}),
     }
     text = "".join(f'{key}="{value}"\n' for key, value in environment.items())
     return Component(

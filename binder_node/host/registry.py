@@ -16,7 +16,16 @@ from binder_node.artifacts.model import Artifact
 from binder_node.host.bucket import reached
 from binder_node.host.text import yaml_text
 from binder_node.host.wanted import FOR_EVER, Component, File, Link, Unit, Upload, User, Wait, unit_file
-from binder_node.layout import BIN, ETC, PULL_PORT, PULL_USER, PUSH_PORT, PUSH_USER
+from binder_node.layout import (
+    BIN,
+    ETC,
+    PULL_NUMBERS,
+    PULL_PORT,
+    PULL_USER,
+    PUSH_NUMBERS,
+    PUSH_PORT,
+    PUSH_USER,
+)
 from binder_node.secrets.masked import Masked
 from binder_node.secrets.model import Secrets
 from binder_node.spec.model import NodeStorage, Spec
@@ -93,10 +102,16 @@ def _config(spec: Spec, secrets: Secrets, role: str, address: str, passwords: st
             "secret": secrets.registry_http_secret.reveal(),
             "relativeurls": True,
             "draintimeout": "30s",
+            **({"debug": _numbers(role)} if spec.measured else {}),
         },
         "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
     }
     return yaml_text(config)
+
+
+def _numbers(role: str) -> dict[str, Any]:
+    port = PUSH_NUMBERS if role == "push" else PULL_NUMBERS
+    return {"addr": f"127.0.0.1:{port}", "prometheus": {"enabled": True, "path": "/metrics"}}
 
 
 def s3_driver(spec: Spec, secrets: Secrets) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from binder_node.host.jobs import jobs
 from binder_node.host.k3s import k3s
 from binder_node.host.kernel import kernel
 from binder_node.host.login import login
+from binder_node.host.metrics.component import lasting, metrics
 from binder_node.host.minio import minio
 from binder_node.host.pods import pods
 from binder_node.host.programs import programs
@@ -73,6 +74,9 @@ def render(
         *([] if spec.central else [retention(spec, secrets)]),
         *([] if spec.central or not spec.binderhub.sweep else [pods(spec, secrets)]),
         *([backup(spec, secrets, artifacts, sealing)] if spec.backup.hours else []),
-        *([Component("pins", files=(File(str(PINS), made_of.encode()),))] if made_of else []),
     ]
+    if spec.measured:
+        components.append(metrics(spec, secrets, artifacts, address, lasting(components)))
+    if made_of:
+        components.append(Component("pins", files=(File(str(PINS), made_of.encode()),)))
     return Wanted(spec.name, tuple(components))

@@ -14,6 +14,7 @@ from binder_node.artifacts.pins import Pins, SourceName, load_pins
 from binder_node.artifacts.store import Sources, Store
 from binder_node.errors import InputError, Problem, StepError
 from binder_node.events import Event, Reporter, silent, step
+from binder_node.host.metrics.config import secret_texts
 from binder_node.lifecycle.generations import successor_of
 from binder_node.node import Access, Node
 from binder_node.secrets.model import Secrets
@@ -93,17 +94,21 @@ def wanted_artifacts(spec: Spec, pins: Pins) -> list[str]:
     own_minio = isinstance(spec.storage, NodeStorage)
     base = ["k3s", "buildkitd", "buildctl", "cni-bridge", "cni-host-local", "cni-loopback", "registry"]
     charts = ["binderhub-chart", *(["cryptnono-chart"] if spec.abuse.cryptnono else [])]
-    return [*base, *age, *(["minio"] if own_minio else []), *pins.preload, "helm", *charts]
+    measured = ["prometheus", "alertmanager", "node-exporter"] if spec.measured else []
+    return [*base, *age, *(["minio"] if own_minio else []), *measured, *pins.preload, "helm", *charts]
 
 
 def open_node(opened: Opened, report: Reporter, *, sources: Sources, write: bool = True) -> Node:
     """The node with its secrets (made when missing, unless not ``write``) and its artifacts (fetched when missing).
 
     Raises:
+        InputError: a way to tell alerts has no secret.
         StepError: an artifact could not be had, or the secrets not be read.
     """
     store = SecretStore(opened.inventory, opened.spec)
     secrets = store.ensure()[0] if write else store.preview()
+    if opened.spec.measured:
+        secret_texts(opened.spec, secrets)  # missing ones are told before anything is made
     artifacts = ensure_artifacts(opened, report, sources)
     opened.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     for component, why in held_in(opened.pins.entries).items():

@@ -164,7 +164,18 @@ _DOCKER_HUB = Entry(
     ("registry-cache",),
     "a pull of a base image at that moment is asked of Docker Hub itself",
 )
-_ON_NODE = {entry.name: entry for entry in (_COLLECTOR, _DOCKER_HUB)}
+_ALERTS = {
+    "webhook": "URL that alerts are posted to",
+    "zulip": "what alerts are told to Zulip with",
+    "mail": "password of the server that alerts are mailed by",
+    "deadman": "URL that is called as long as the node can tell of trouble",
+}
+_TELLING = tuple(
+    Entry(f"{TOKENS}{kind}", "token", purpose, ("binder-node-alertmanager",), "what fires is told again")
+    for kind, purpose in _ALERTS.items()
+)
+# The tokens that a node has itself.
+_ON_NODE = {entry.name: entry for entry in (_COLLECTOR, _DOCKER_HUB, *_TELLING)}
 
 
 def entry(name: str) -> Entry:

@@ -54,6 +54,11 @@ KINDS = {
         # An access token of Docker Hub; the node has it, so that it is read from the age file alone.
         Kind("dockerhub", "Docker Hub", (), (), True),
         Kind("collector", "the federation's collector of launches", (), (), True),
+        # Where alerts go: the node has them (binder_node.spec.metrics), so that they are read from the age file alone.
+        Kind("webhook", "alerts by webhook, its URL", (), ()),
+        Kind("mail", "alerts by mail, the server's password", (), (), True),
+        Kind("zulip", "alerts by Zulip, its bot's API key", (), ()),
+        Kind("deadman", "the dead-man's switch, its URL", (), ()),
     )
 }
 

@@ -18,6 +18,7 @@ from binder_node.spec import (
     rules,
     rules_clouds,  # noqa: F401 - for the rules that it registers
     rules_federation,  # noqa: F401 - as well
+    rules_metrics,  # noqa: F401 - as well
     rules_traffic,  # noqa: F401 - as well
     sizing,
 )

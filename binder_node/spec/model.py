@@ -17,6 +17,7 @@ from binder_node.spec.abuse import Abuse
 from binder_node.spec.backup import Backup
 from binder_node.spec.cost import Cost
 from binder_node.spec.eventlog import Events
+from binder_node.spec.metrics import Alerts, Metrics
 from binder_node.spec.public import (
     Dns,
     Names,
@@ -359,11 +360,18 @@ class Spec(Model):
     abuse: Abuse = Field(default_factory=lambda: Abuse())
     cost: Cost = Field(default_factory=lambda: Cost())
     events: Events = Field(default_factory=lambda: Events())
+    metrics: Metrics
+    alerts: Alerts = Field(default_factory=lambda: Alerts())
 
     @property
     def central(self) -> bool:
         """Whether the federation's central deploy makes the release."""
         return self.deploy == "federation"
+
+    @property
+    def measured(self) -> bool:
+        """Whether the node has a Prometheus of ours."""
+        return self.metrics.enabled and not self.central
 
     def url(self, name: str) -> str:
         """The public address of one of the node's names, without a slash at its end."""

@@ -42,6 +42,17 @@ KEEP_FREE, IMAGE_GC_HIGH, IMAGE_GC_LOW, WAIT_BELOW, EVICT_BELOW = 30, 75, 60, 15
 ONE_BUILD = 4 * GB
 WAIT_MOST = 100 - IMAGE_GC_HIGH - 1
 
+# Prometheus with this node's few thousand series was measured to use about 150 MB, node exporter and Alertmanager 30 MB
+# each: from 4 GB on that is not missed. A series takes 1 to 2 bytes a sample: a month of them, twice a minute, is less
+# than a gigabyte.
+METRICS_LEAST = 4 * GB
+METRICS_DISK_SHARE, METRICS_DISK = 0.01, (256 * 10**6, 10 * GB)
+METRICS_MEMORY_SHARE, METRICS_MEMORY = 0.03, (300 * 10**6, GB)
+
+
+def _between(limits: tuple[int, int]) -> str:
+    return f"{limits[0] // 10**6}M to {limits[1] // GB}G"
+
 
 # What the reference and a fresh inventory say about a computed default, by its dotted key.
 RULES = {
@@ -58,6 +69,9 @@ RULES = {
     "binderhub.quota": f"{QUOTA_SHARE:.0%} of what fits: (RAM - {IDLE / GB:g}G - an eighth for builds) "
     f"/ session.memory_guarantee, or max_pods - {OWN_PODS} if that is less",
     "binderhub.build_limit": "a quarter of the cores, 2 to 8",
+    "metrics.enabled": f"`true` from {METRICS_LEAST // GB}G of RAM on",
+    "metrics.disk": f"{METRICS_DISK_SHARE:.0%} of the disk, {_between(METRICS_DISK)}",
+    "metrics.memory": f"{METRICS_MEMORY_SHARE:.0%} of RAM, {_between(METRICS_MEMORY)}",
 }
 
 
@@ -90,6 +104,11 @@ def wait_below(disk: int) -> int:
     """Free space below which a new build waits, in percent of a filesystem of ``disk`` bytes."""
     room = -(-100 * ONE_BUILD // disk)
     return max(WAIT_BELOW, min(WAIT_MOST, EVICT_BELOW + room))
+
+
+def share(whole: int, part: float, limits: tuple[int, int]) -> Quantity:
+    """``part`` of ``whole`` bytes within ``limits``, in whole MB."""
+    return Quantity(min(limits[1], max(limits[0], int(whole * part) // 10**6 * 10**6)))
 
 
 def defaults(
@@ -126,5 +145,10 @@ def defaults(
         "binderhub": {
             "quota": quota(machine.memory, limit if pods is None else pods, guarantee),
             "build_limit": builds,
+        },
+        "metrics": {
+            "enabled": machine.memory >= METRICS_LEAST,
+            "disk": share(machine.disk if disk is None else disk, METRICS_DISK_SHARE, METRICS_DISK),
+            "memory": share(machine.memory, METRICS_MEMORY_SHARE, METRICS_MEMORY),
         },
     }

@@ -36,6 +36,9 @@ LOG_NAME = r"^[A-Za-z0-9/_.-]{1,512}$"
 SPONSOR = r"^([^\s<>&\"'][^<>&\"'\n]*)?$"
 MAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 KEY = r"^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$"
+MAIL_SERVER = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?:[0-9]{1,5}$"
+# As it goes into a URL's query; Zulip's own limit is 60 characters.
+STREAM = r"^[^\n&?#%]{1,60}$"
 SERVER = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"
 
 # What the patterns above ask for, in words: for messages and for the reference.
@@ -61,6 +64,8 @@ PATTERNS = {
     LOG_NAME: "a name of letters, digits and /_.-, like binderhub-events-text",
     SPONSOR: "a name without quotes, < and &, like BIDS",
     MAIL: "a mail address, like ops@example.org",
+    MAIL_SERVER: "a server's name with its port, like smtp.example.org:587",
+    STREAM: "a channel's name of at most 60 characters without & ? # %, like binder alerts",
     KEY: "a key's name, as its server has it, like binder-node",
     WINDOW: "days and hours in UTC, like Sun 00:00-02:00, Mon,Thu 23:30-01:00 or daily 03:00-05:00",
     SERVER: "a server's name or address, with its port where that is not 53, like 203.0.113.53:5353",

@@ -92,7 +92,7 @@ def turned(pin: Pin, version: str) -> Pin:
         platform: ReleasePin(
             url=_renamed(entry.url, pin.version, version),
             checksums=entry.checksums and _renamed(entry.checksums, pin.version, version),
-            member=entry.member,
+            member=_member(entry.member, pin.version, version),
         )
         for platform, entry in pin.release.items()
     }
@@ -100,10 +100,22 @@ def turned(pin: Pin, version: str) -> Pin:
     return pin.model_copy(update={"version": version, "release": release, "module": module, "held": ""})
 
 
+def _member(member: str | None, old: str, new: str) -> str | None:
+    """A path inside an archive often begins with a folder that names the version."""
+    return _renamed(member, old, new) if member and old.removeprefix("v") in member else member
+
+
 def _module(module: ModulePin, old: str, new: str) -> ModulePin:
     if module.version != old:
         own, wanted = numbers.read(module.version), numbers.read(new)
-        if own is None or wanted is None or own.family != wanted.family or own > wanted:
+        # A module of another major release has another path, or, as Prometheus', numbers of its own.
+        if (
+            own is None
+            or wanted is None
+            or own.family != wanted.family
+            or own > wanted
+            or own.parts[0] < wanted.parts[0]
+        ):
             raise ValueError(f"its module has a version of its own ({module.version}): pin it in NODE.pins.toml")
         old = module.version  # a release's too, and not newer than the one that is wanted
     flags = tuple(_renamed(flag, old, new) if old in flag else flag for flag in module.ldflags)

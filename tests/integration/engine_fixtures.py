@@ -48,6 +48,7 @@ def engine_spec(**buildkit: object) -> Spec:
             "kubernetes": {**computed["kubernetes"], "evict_below": 1},
             "buildkit": {**computed["buildkit"], "wait_below": 1, **buildkit},
             "binderhub": computed["binderhub"],
+            "metrics": computed["metrics"],
         }
     )
 

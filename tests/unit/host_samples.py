@@ -23,7 +23,7 @@ MANIFESTS = "apiVersion: v1\nkind: Namespace\nmetadata: {name: binder}\n"
 MADE_OF = '[k3s]\nversion = "v1.35.8+k3s1"\n'
 ENGINE = {"site/engine.py": b"print('engine')\n", "etc/repo2docker.py": b"c = None\n"}
 NAMES = ("k3s", "k3s-images", "minio", "registry", "buildkitd", "buildctl", "cni-bridge", "cni-host-local",
-         "cni-loopback", "age", "helm", "binderhub-chart")  # fmt: skip
+         "cni-loopback", "age", "prometheus", "alertmanager", "node-exporter", "helm", "binderhub-chart")  # fmt: skip
 
 
 def sample_spec(**said: Any) -> Spec:

@@ -28,7 +28,20 @@ def test_the_objects() -> None:
         "Service registry",
         "EndpointSlice registry-node",
         "NetworkPolicy builds",
+        "ServiceAccount metrics",
+        "ClusterRole binder-node-metrics",
+        "ClusterRoleBinding binder-node-metrics",
         "HelmChartConfig traefik",
+    ]
+
+
+def test_who_asks_for_numbers_reads_the_kubelets_and_nothing_else() -> None:
+    found = objects()
+    assert found["ClusterRole binder-node-metrics"]["rules"] == [
+        {"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]}
+    ]
+    assert found["ClusterRoleBinding binder-node-metrics"]["subjects"] == [
+        {"kind": "ServiceAccount", "name": "metrics", "namespace": "binder"}
     ]
 
 

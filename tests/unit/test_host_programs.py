@@ -48,6 +48,8 @@ def test_a_node_of_the_version_before_loses_its_files_and_starts_nothing_anew(va
     seen = as_made(wanted)
     changed: dict[str, dict[str, Any] | None] = {}
     for component in wanted.components:
+        if component.name == "metrics":  # younger than that
+            continue
         for file in component.all_files():
             if b"-m on_node." in file.content:
                 changed[file.path] = {**(seen.files[file.path] or {}), "sha256": digest(b"as it was")}

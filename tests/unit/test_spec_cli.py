@@ -38,7 +38,7 @@ def test_from_nothing_to_a_checked_inventory() -> None:
     assert "kubernetes.max_pods 336" in rows
     assert "buildkit.cache 288G" in rows
     assert "binderhub.quota 300" in rows
-    assert rows[-1] == "inventories/bids-1.yaml: ok (12 values computed)"
+    assert rows[-1] == "inventories/bids-1.yaml: ok (15 values computed)"
 
 
 @pytest.mark.parametrize("output", ["json", "yaml"])

@@ -334,3 +334,39 @@ def test_rules_name_sections_that_exist() -> None:
     from binder_node.spec.model import Spec
 
     assert {need for rule in RULES for need in rule.needs} <= set(Spec.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            ["metrics: {disk: 100G}"],
+            "7: metrics.disk: 100G is not between 200M and a fifth of the disk; remove the line for the default",
+        ),
+        (
+            ["metrics: {memory: 100M}"],
+            "7: metrics.memory: 100M is not between 200M and a quarter of the machine's memory; "
+            "remove the line for the default",
+        ),
+        (
+            ["alerts: {to: [mail], mail_to: [ops@example.org]}"],
+            "7: alerts.to: mail needs alerts.mail_from, alerts.mail_server; write them",
+        ),
+        (
+            ["alerts: {to: [zulip], zulip: 'https://chat.example.org'}"],
+            "7: alerts.to: zulip needs alerts.zulip_stream; write it",
+        ),
+        (
+            ["metrics: {enabled: false}", "alerts: {deadman: true}"],
+            "8: alerts.deadman: nothing measures this node, so that nobody is ever told; "
+            "write metrics.enabled: true, or take the lines out",
+        ),
+    ],
+)
+def test_metrics_and_alerts(lines: list[str], said: str, say: Say) -> None:
+    assert say(*lines) == [said]
+
+
+def test_a_small_machine_measures_nothing_unless_told_to(say: Say) -> None:
+    assert say("machine: {cpus: 2, memory: 3G, disk: 20G}") == []
+    assert say("machine: {cpus: 2, memory: 3G, disk: 2G}", "metrics: {enabled: true}", "buildkit: {disk: 1G}") == []

@@ -93,3 +93,17 @@ def test_what_does_not_follow_from_a_version_is_refused() -> None:
     pin = load_pins().entries["registry"].model_copy(update={"version": "v9.9.9"})
     with pytest.raises(ValueError, match=r"registry_3.1.2_linux_amd64.tar.gz does not name v9.9.9"):
         turned(pin, "v10.0.0")
+
+
+def test_a_folder_in_the_archive_that_names_the_version_is_renamed_with_it() -> None:
+    found = turned(load_pins().entries["node-exporter"], "v1.13.0")
+    assert found.release["amd64"].member == "node_exporter-1.13.0.linux-amd64/node_exporter"
+    assert found.release["arm64"].url.endswith("/v1.13.0/node_exporter-1.13.0.linux-arm64.tar.gz")
+    assert found.module is not None
+    assert found.module.version == "v1.13.0"
+
+
+def test_a_module_with_numbers_of_its_own_is_left_to_a_person() -> None:
+    """Prometheus v3.13 is v0.313 as a module: nobody guesses the next one."""
+    with pytest.raises(ValueError, match=r"its module has a version of its own \(v0\.313\.5\)"):
+        turned(load_pins().entries["prometheus"], "v3.14.0")
