@@ -58,15 +58,6 @@ def test_refusals(found: registry.Answers, spec: Spec) -> None:
     expect(*judge.refusals(found, spec))
 
 
-@check(
-    "registry.version",
-    "both are the registry that is pinned",
-    needs=("registry.push-rights", "registry.pull-rights"),
-)
-def test_version(running: Reported, opened: Opened, spec: Spec) -> None:
-    expect(version(running, "registry", opened.pins.entries, spec.name))
-
-
 @pytest.fixture(scope="session")
 def cached(node: Node, access: Access) -> registry.Answers:
     """What the cache of Docker Hub answered."""
@@ -83,6 +74,15 @@ def test_cache(cached: registry.Answers, spec: Spec) -> None:
 @check("registry.cache-hub", "it gets answers from Docker Hub", needs="registry.cache", guide=30)
 def test_cache_hub(cached: registry.Answers, spec: Spec) -> None:
     expect(judge.hub(cached, spec))
+
+
+@check(
+    "registry.version",
+    "all are the registry that is pinned",
+    needs=("registry.push-rights", "registry.pull-rights", "registry.cache"),
+)
+def test_version(running: Reported, opened: Opened, spec: Spec) -> None:
+    expect(version(running, "registry", opened.pins.entries, spec.name))
 
 
 @check(
