@@ -47,6 +47,11 @@ def registry(vendors: Vendors, tag: str) -> None:
     vendors.release("distribution/distribution", tag, *files)
 
 
+def numbers(vendors: Vendors, name: str, tag: str) -> None:
+    files = [f"{name}-{tag.removeprefix('v')}.linux-{arch}.tar.gz" for arch in ("amd64", "arm64")]
+    vendors.release(f"prometheus/{name}", tag, *files, lists={"sha256sums.txt": tuple(files)})
+
+
 def helm(vendors: Vendors, tag: str) -> None:
     vendors.release("helm/helm", tag, f"helm-{tag}-linux-amd64.tar.gz.asc")
     for arch in ("amd64", "arm64"):
@@ -72,6 +77,8 @@ def vendors(httpserver: HTTPServer) -> Vendors:
     buildkit(made, "v0.33.1")
     cni(made, "v1.9.1")
     registry(made, "v3.1.2")
+    for name, tag in (("prometheus", "v3.13.5"), ("alertmanager", "v0.31.1"), ("node_exporter", "v1.12.1")):
+        numbers(made, name, tag)
     for name, tag in (("minio", "RELEASE.2025-09-07T16-13-09Z"), ("mc", "RELEASE.2025-08-13T08-35-41Z")):
         made.release(f"minio/{name}", tag, *(f"{name}.linux-{arch}.{tag}" for arch in ("amd64", "arm64")), shown=False)
     made.release("FiloSottile/age", "v1.2.1", "age-v1.2.1-linux-amd64.tar.gz", "age-v1.2.1-linux-arm64.tar.gz")
@@ -79,6 +86,7 @@ def vendors(httpserver: HTTPServer) -> Vendors:
     for version in ("0.1.0-fd778a3", CHART, NEXT_CHART, LAST_CHART):
         made.chart("binderhub", version)
     made.chart("jupyterhub", "4.3.5")
+    made.chart("cryptnono", "0.3.2-0.dev.git.267.h766bf8f")
     made.tags = {"jupyterhub/repo2docker": ["latest", "main", IMAGE.rpartition(":")[2], "2026.4.0", "2025.12.0"]}
     made.versions = {"binderhub": CHART, "builder_info": {"build_image": IMAGE}}
     return made
@@ -103,7 +111,7 @@ def run(vendors: Vendors, file: Path, *words: str) -> Result:
 
 def parsed(vendors: Vendors, file: Path, *words: str, code: int) -> dict[str, Any]:
     done = run(vendors, file, *words, "-o", "json")
-    assert done.exit_code == code, done.stderr
+    assert done.exit_code == code, done.stderr + done.stdout
     found = json.loads(done.stdout)
     return {**found, "components": {row["name"]: row for row in found["components"]}}
 
@@ -122,9 +130,13 @@ def test_where_nothing_is_newer_it_says_so_and_ends_with_0(vendors: Vendors, fil
         "registry": "current",
         "minio": "current",
         "age": "current",
+        "prometheus": "current",
+        "alertmanager": "current",
+        "node-exporter": "current",
         "mc": "current",
         "helm": "current",
         "chart": "current",
+        "cryptnono-chart": "current",
         "build-image": "current",
     }
     assert (found["behind"], found["unknown"], found["diff"]) == (0, 0, "")

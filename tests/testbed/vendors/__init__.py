@@ -24,7 +24,12 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 # The places in pins, and the paths that they have here.
-HOSTS = {"https://github.com": "", "https://get.helm.sh": "/helm", "https://jupyterhub.github.io/helm-chart": "/charts"}
+HOSTS = {
+    "https://github.com": "",
+    "https://get.helm.sh": "/helm",
+    "https://jupyterhub.github.io/helm-chart": "/charts",
+    "https://cryptnono.github.io/cryptnono": "/charts",
+}
 API = "/api"
 LIMIT = 60
 
