@@ -26,8 +26,8 @@ from .journal import read
 PLAN, KNOWN = "plan.json", "known"
 # S3's codes where `up` has not come to bucket and key yet.
 UNMADE = ("NoSuchBucket", "InvalidAccessKeyId")
-# MinIO that is started anew is waited for; not while nobody can push.
-PATIENCE, SWEEPING = Patience(tries=6, pause=15.0, answer=30.0), Patience(tries=4, pause=2.0, answer=30.0)
+# A bucket that is away for some minutes is waited for; not while nobody can push.
+PATIENCE, SWEEPING = Patience(tries=12, pause=15.0, answer=30.0), Patience(tries=4, pause=2.0, answer=30.0)
 # Reads at once, repositories in memory at once, deletions at once.
 READERS, TOGETHER, REMOVERS = 8, 200, 4
 # Seconds in which the registry that was started anew refuses what it shall refuse.
