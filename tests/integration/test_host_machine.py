@@ -53,7 +53,10 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Acces
         runtime.mkdir()
         artifacts = {name: artifact(name) for name in ("minio", "registry", "buildctl")}
         # What is left out of `wanted` below is never sent.
-        others = ("k3s", "buildkitd", "cni-bridge", "cni-host-local", "cni-loopback", "age")
+        others = (
+            "k3s", "buildkitd", "cni-bridge", "cni-host-local", "cni-loopback", "age", "prometheus", "alertmanager",
+            "node-exporter",
+        )  # fmt: skip
         artifacts |= {name: replace(artifacts["buildctl"], name=name) for name in others}
         made = Node(load(inventory), generate(), artifacts, {}, runtime)
         provider = LocalMachine(made)
@@ -67,10 +70,11 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Acces
 
 
 def stage_of(node: tuple[Node, Access], *more: Component) -> HostStage:
-    """The stage without Kubernetes, BuildKit and backups, which have their own tests; ``more`` replaces by name."""
+    """The stage without what has tests of its own, Kubernetes first; ``more`` replaces by name."""
     made, access = node
     stage = HostStage(made, access, access.address, "", ENGINE)
-    kept = [component for component in stage.wanted.components if component.name not in ("k3s", "buildkit", "backup")]
+    others = ("k3s", "buildkit", "backup", "metrics")
+    kept = [component for component in stage.wanted.components if component.name not in others]
     changed = {component.name: component for component in more}
     components = tuple(changed.pop(component.name, component) for component in kept)
     stage.__dict__["wanted"] = Wanted(stage.wanted.node, (*components, *changed.values()))

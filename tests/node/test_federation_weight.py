@@ -91,6 +91,7 @@ def image_of(versions: dict[str, Any], image: str) -> dict[str, Any]:
 
 
 def test_a_drain_takes_the_node_out_by_its_quota_and_undrain_puts_it_back(home: Home, git: str) -> None:
+    assert soon(lambda: quota(home) > 0)  # others drained it before
     before, inventory = quota(home), home.inventory.read_bytes()
     home.launch(f"{git}/minimal.git", "--keep").ok()
     drained = federation(home, "drain", "-o", "json").ok()
