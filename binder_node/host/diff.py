@@ -64,7 +64,9 @@ class Todo:
 def todo(wanted: Wanted, seen: Seen) -> Todo:
     """Compare. On a machine that does not exist, everything is to be done."""
     works = [_work(component, seen) for component in wanted.components]
-    units = [_units(component, work, seen) for component, work in zip(wanted.components, works, strict=True)]
+    # Of all components: two may have units of one binary.
+    touched = {path for work in works for path in work.touched}
+    units = [_units(component, touched, seen) for component in wanted.components]
     enable = tuple(name for found in units for name in found.enable)
     restart = tuple(name for found in units for name, _ in found.restart)
     gone_units, removed = _leftovers(wanted, seen)
@@ -84,7 +86,7 @@ def todo(wanted: Wanted, seen: Seen) -> Todo:
         gone_units=gone_units,
         enable=enable,
         restart=restart,
-        reload=bool(own & {path for work in works for path in work.touched}) or any(found.reload for found in units),
+        reload=bool(own & touched) or any(found.reload for found in units),
         removed=removed,
         first_manifest=manifest_of(wanted, seen.manifest) if new_manifest else None,
         manifest=manifest if new_manifest or removed or gone_units else None,
@@ -189,7 +191,7 @@ class _Units:
         ]
 
 
-def _units(component: Component, work: Work, seen: Seen) -> _Units:
+def _units(component: Component, touched: set[str], seen: Seen) -> _Units:
     enable, restart, reload = [], [], False
     for unit in component.units:
         if _replaced(unit, seen):
@@ -198,7 +200,7 @@ def _units(component: Component, work: Work, seen: Seen) -> _Units:
         if unit.enabled and _property(seen, unit, "UnitFileState") not in ("enabled", "alias", "static"):
             enable.append(unit.name)
         reload = reload or _property(seen, unit, "NeedDaemonReload") == "yes"
-        if unit.running and (why := _why_restart(unit, component, work, seen)):
+        if unit.running and (why := _why_restart(unit, component, touched, seen)):
             restart.append((unit.name, why))
     return _Units(tuple(enable), tuple(restart), reload)
 
@@ -211,7 +213,7 @@ def _replaced(unit: Unit, seen: Seen) -> bool:
     return any(seen.units.get(other, {}).get("UnitFileState") == "enabled" for other in unit.instead_of)
 
 
-def _why_restart(unit: Unit, component: Component, work: Work, seen: Seen) -> str:
+def _why_restart(unit: Unit, component: Component, touched: set[str], seen: Seen) -> str:
     """Why the unit must be started or started anew; empty when it need not.
 
     A change that came before its last start is in force; one that came after (an ``up`` that was killed between the
@@ -225,7 +227,7 @@ def _why_restart(unit: Unit, component: Component, work: Work, seen: Seen) -> st
     if not unit.restarts:
         return ""
     own = (unit.path,) if unit.content is not None else ()
-    if changing := [path for path in (*own, *unit.restart_on) if path in work.touched]:
+    if changing := [path for path in (*own, *unit.restart_on) if path in touched]:
         return f"{changing[0]} changes"
     since = about["asked"] if skipped else about["started"]
     for path in (*own, *unit.restart_on):

@@ -102,6 +102,22 @@ def test_a_new_binary_is_a_new_link_and_restarts_what_runs_it(seen: Seen) -> Non
     assert [upload.artifact.name for work in made.works for upload in work.uploads] == ["k3s"]
 
 
+def test_a_file_of_another_component_restarts_what_reads_it(wanted: Wanted, seen: Seen) -> None:
+    """As two services that run one binary."""
+    path = "/etc/binder-node/minio.env"
+    buildkit = wanted.component("buildkit")
+    units = tuple(
+        replace(unit, restart_on=(*unit.restart_on, path)) if unit.name == "buildkit.service" else unit
+        for unit in buildkit.units
+    )
+    changed = replace(buildkit, units=units)
+    both = Wanted(wanted.node, tuple(changed if c.name == "buildkit" else c for c in wanted.components))
+    about = seen.files[path]
+    assert about is not None
+    about.update(sha256="0" * 64)
+    assert set(todo(both, seen).restart) == {"minio.service", "buildkit.service"}
+
+
 def test_a_stopped_unit_is_started_and_a_mount_is_never_restarted(wanted: Wanted, seen: Seen) -> None:
     seen.units["minio.service"]["ActiveState"] = "failed"
     about = seen.files["/etc/systemd/system/var-lib-rancher.mount"]
