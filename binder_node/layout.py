@@ -38,7 +38,8 @@ EVENTS_STATE = "events"  # launches, a file a day
 EVENTS = "events/"  # their archive in the bucket
 HUB_CACHE = "docker-hub/"  # in the bucket: what the cache of Docker Hub keeps, a registry's root of its own
 
-BANNED_STATE = "banned"  # repositories that are not launched, a file a source
+BANNED_STATE = "banned"  # repositories that are not launched, a file a source: the inventory, the list at a URL
+BANNED_OWN, BANNED_FETCHED = "inventory", "fetched"
 METRICS_STATE = "metrics"  # what was measured, and which alerts were told
 
 ABUSE_STATE = "abuse"  # who asked for what, was cut, ran: a file a day

@@ -10,11 +10,10 @@ from inspect import getsource
 from string import Template
 from typing import Any
 
+from binder_node.layout import BANNED_FETCHED, BANNED_OWN
 from binder_node.spec import lists
 
 POD_BANNED, VOLUME, CONFIG = "/run/binder-node/banned", "binder-node-banned", "40-binder-node-banned"
-# The list at a URL, while the inventory names one (host/banned.py).
-OWN, FETCHED = "inventory", "fetched"
 
 _SOURCE = Template('''\
 import os
@@ -69,7 +68,7 @@ else:
 
 def banned_source(by_url: bool) -> str:
     """Python source. Tried with the providers of binderhub b9fad995."""
-    names = (OWN, *([FETCHED] if by_url else []))
+    names = (BANNED_OWN, *([BANNED_FETCHED] if by_url else []))
     return _SOURCE.substitute(
         place=getsource(lists.place),
         is_banned=getsource(lists.is_banned).replace("Iterable[str]", "list"),

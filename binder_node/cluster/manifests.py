@@ -17,8 +17,8 @@ Manifest = dict[str, Any]
 OWN = {"app.kubernetes.io/managed-by": "binder-node"}
 # Core pods live longer than users' when memory runs out; the number is the federation's own.
 PRIORITY, PRIORITY_VALUE = "binder-core", 10000
-# BinderHub gives its build pods this label (binderhub/build.py, _component_label).
 METRICS_ROLE = "binder-node-metrics"
+# BinderHub gives its build pods this label (binderhub/build.py, _component_label).
 BUILD_PODS = {"component": "binderhub-build"}
 
 

@@ -5,28 +5,26 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 
-from binder_node.host.programs import FROM
+from binder_node.host.programs import FOLDER as PROGRAMS
+from binder_node.host.programs import FROM, program, run
 from binder_node.host.recording import recorded
 from binder_node.host.timed import service, timer
 from binder_node.host.wanted import Component, File, Folder, Unit
-from binder_node.layout import BANNED_STATE, ETC, LIB
+from binder_node.layout import BANNED_FETCHED, BANNED_OWN, BANNED_STATE, ETC
 from binder_node.spec import lists
 from binder_node.spec.model import Spec
 
 UNIT, TIMER = "binder-node-banned.service", "binder-node-banned.timer"
-FOLDER, CONFIG = f"{LIB}/banned", str(ETC / "banned.json")
+FOLDER, CONFIG = f"{PROGRAMS}/banned", str(ETC / "banned.json")
 SET = "inet binder_node banned_fetched"
 EVERY, FIRST, SECONDS = 900, "5s", 180
-# In the folder that BinderHub's pod sees: the inventory's repositories, and the list's.
-OWN, FETCHED = "inventory", "fetched"
 
 
 def banned(spec: Spec, address: str) -> Component:
     """``address`` is the node's: a list that has it is refused."""
-    source, reader = files("binder_node.host.on_node.banned"), files("binder_node.spec") / "lists.py"
     programs = (
-        *(File(f"{FOLDER}/{name}.py", (source / f"{name}.py").read_bytes()) for name in ("__init__", "__main__")),
-        File(f"{FOLDER}/lists.py", reader.read_bytes()),
+        *(program(f"banned/{name}") for name in ("__init__", "__main__")),
+        File(f"{FOLDER}/lists.py", (files("binder_node.spec") / "lists.py").read_bytes()),
     )
     own = "".join(f"{lists.place(one)}\n" for one in spec.abuse.banned_repositories)
     by_url = spec.abuse.banned_url is not None
@@ -35,7 +33,7 @@ def banned(spec: Spec, address: str) -> Component:
         # BinderHub's container reads it.
         folders=(Folder(folder(spec)), *([Folder(FOLDER)] if by_url else [])),
         files=(
-            File(f"{folder(spec)}/{OWN}", own.encode()),
+            File(f"{folder(spec)}/{BANNED_OWN}", own.encode()),
             *((*programs, File(CONFIG, _config(spec, address))) if by_url else ()),
         ),
         units=(
@@ -58,7 +56,7 @@ def _config(spec: Spec, address: str) -> bytes:
         "own": address,
         "set": SET,
         "last": f"{folder(spec)}/last.json",
-        "repositories": f"{folder(spec)}/{FETCHED}",
+        "repositories": f"{folder(spec)}/{BANNED_FETCHED}",
     }
     return (json.dumps(config, indent=1) + "\n").encode()
 
@@ -68,7 +66,7 @@ def _unit(spec: Spec) -> str:
         "List of who is banned",
         "network-online.target binder-node-firewall.service",
         [
-            ("ExecStart", f"/usr/bin/python3 -m banned {CONFIG}"),
+            ("ExecStart", run("banned", CONFIG)),
             FROM,
             recorded(spec, "banned", UNIT),
             ("TimeoutStartSec", str(SECONDS)),

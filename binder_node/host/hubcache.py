@@ -12,8 +12,7 @@ import json
 from urllib.parse import urlsplit
 
 from binder_node.errors import InputError, Problem
-from binder_node.host.registry import OWNER, s3_driver, service
-from binder_node.host.text import yaml_text
+from binder_node.host.registry import OWNER, configuration, s3_driver, service
 from binder_node.host.wanted import Component, File, Unit, Wait
 from binder_node.layout import BIN, CACHE_PORT, ETC, HUB_CACHE
 from binder_node.secrets.model import Secrets
@@ -67,28 +66,20 @@ def hubcache(spec: Spec, secrets: Secrets) -> Component:
 
 
 def _config(spec: Spec, secrets: Secrets) -> bytes:
-    return yaml_text(
-        {
-            "version": "0.1",
-            "log": {"level": "info", "formatter": "json", "accesslog": {"disabled": False}},
-            "storage": {
-                "s3": {**s3_driver(spec, secrets), "rootdirectory": f"/{HUB_CACHE.rstrip('/')}"},
-                "delete": {"enabled": False},
-                "redirect": {"disable": True},
-                "maintenance": {"uploadpurging": {"enabled": False}, "readonly": {"enabled": False}},
-            },
-            "http": {"addr": f"127.0.0.1:{CACHE_PORT}", "relativeurls": True, "draintimeout": "30s"},
-            "proxy": {
-                "remoteurl": upstream(spec),
-                # It removes nothing: the bucket does (storage/policy.py). It would keep its list of what is to go in
-                # one object, which two machines on one bucket write, forget manifests, and not start without a bucket.
-                "ttl": "0s",
-                "cachewritetimeout": WRITING,
-                # With a name and a password in here it asks the Hub at its start, and does not start without it.
-                "exec": {"command": LOGIN},
-            },
-            "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
-        }
+    return configuration(
+        {**s3_driver(spec, secrets), "rootdirectory": f"/{HUB_CACHE.rstrip('/')}"},
+        delete=False,
+        readonly=False,
+        http={"addr": f"127.0.0.1:{CACHE_PORT}", "relativeurls": True, "draintimeout": "30s"},
+        proxy={
+            "remoteurl": upstream(spec),
+            # It removes nothing: the bucket does (storage/policy.py). It would keep its list of what is to go in one
+            # object, which two machines on one bucket write, forget manifests, and not start without a bucket.
+            "ttl": "0s",
+            "cachewritetimeout": WRITING,
+            # With a name and a password in here it asks the Hub at its start, and does not start without it.
+            "exec": {"command": LOGIN},
+        },
     )
 
 

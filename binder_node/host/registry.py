@@ -84,29 +84,40 @@ def _read_only(spec: Spec, secrets: Secrets, address: str, passwords: str) -> Fi
 
 
 def _config(spec: Spec, secrets: Secrets, role: str, address: str, passwords: str, *, readonly: bool = False) -> bytes:
-    config: dict[str, Any] = {
-        "version": "0.1",
-        # The access log is the record of last use: BinderHub asks for the manifest at each launch.
-        "log": {"level": "info", "formatter": "json", "accesslog": {"disabled": False}},
-        "storage": {
-            "s3": s3_driver(spec, secrets),
-            "delete": {"enabled": role == "push"},
-            # Clients cannot reach the object store, and need no right to.
-            "redirect": {"disable": True},
-            "maintenance": {"uploadpurging": {"enabled": False}, "readonly": {"enabled": readonly or role == "pull"}},
-            # No cache of blob descriptors: after a sweep it would tell a push that a layer is there which is not.
-        },
-        "auth": {"htpasswd": {"realm": f"binder-node {role}", "path": passwords}},
-        "http": {
+    return configuration(
+        s3_driver(spec, secrets),
+        delete=role == "push",
+        readonly=readonly or role == "pull",
+        auth={"htpasswd": {"realm": f"binder-node {role}", "path": passwords}},
+        http={
             "addr": address,
             "secret": secrets.registry_http_secret.reveal(),
             "relativeurls": True,
             "draintimeout": "30s",
             **({"debug": _numbers(role)} if spec.measured else {}),
         },
-        "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
-    }
-    return yaml_text(config)
+    )
+
+
+def configuration(s3: dict[str, Any], *, delete: bool, readonly: bool, **own: dict[str, Any]) -> bytes:
+    """The text of an instance's configuration; ``own`` are sections that are its own."""
+    return yaml_text(
+        {
+            "version": "0.1",
+            # The access log is the record of last use: BinderHub asks for the manifest at each launch.
+            "log": {"level": "info", "formatter": "json", "accesslog": {"disabled": False}},
+            "storage": {
+                "s3": s3,
+                "delete": {"enabled": delete},
+                # Clients cannot reach the object store, and need no right to.
+                "redirect": {"disable": True},
+                "maintenance": {"uploadpurging": {"enabled": False}, "readonly": {"enabled": readonly}},
+                # No cache of blob descriptors: after a sweep it would tell a push that a layer is there which is not.
+            },
+            **own,
+            "health": {"storagedriver": {"enabled": True, "interval": "10s", "threshold": 3}},
+        }
+    )
 
 
 def _numbers(role: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from binder_node.changes import Change
 from binder_node.errors import DeadlineError, StepError
 from binder_node.events import Event, Reporter, step
 from binder_node.host import observe, restore
+from binder_node.host.asking import answered
 from binder_node.host.devices import disks, verdict
 from binder_node.host.diff import STAGE, Todo, todo
 from binder_node.host.disk import FIND_UNIT, data_disk
@@ -70,16 +71,13 @@ class HostStage:
             StepError: ssh failed, the machine has no python3, or its data disk is not ours to take.
         """
         access = self._reached()
-        script = as_root(access, f"exec python3 -c {shlex.quote(observe.script('look'))}")
         spec = self.node.spec
         ask = observe.question(self.wanted, str(spec.machine.state), restore.databases(spec) if self.back else ())
-        done = remote.run(access, script, timeout=LOOK_SECONDS, input=ask, check=False)
-        if done.code != 0:
-            last = (done.stderr.strip().splitlines() or [f"exit status {done.code}"])[-1]
-            sudo = f", and sudo without a password: {remote.let_become_root(access.user)}"
-            remedy = f"it needs python3{'' if access.user == 'root' else sudo}"
-            raise StepError(access.name, "look at the machine", last, remedy)
-        seen = observe.answer(done.stdout)
+        sudo = f", and sudo without a password: {remote.let_become_root(access.user)}"
+        remedy = f"it needs python3{'' if access.user == 'root' else sudo}"
+        step = "look at the machine"
+        said = answered(access, observe.script("look"), ask, timeout=LOOK_SECONDS, step=step, remedy=remedy)
+        seen = observe.answer(said)
         self._check_disk(seen, report)
         self._check_restore(seen)
         for warning in self._sizes(seen):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,11 +10,10 @@ from importlib.resources import files
 from ipaddress import AddressValueError, IPv4Address
 from typing import Any
 
-from binder_node import remote
 from binder_node.abuse import report
 from binder_node.abuse.report import Asked, Moment, Report
 from binder_node.errors import InputError, Problem, StepError
-from binder_node.host.upload import as_root
+from binder_node.host.asking import answered
 from binder_node.layout import ABUSE_STATE, BUILD_LOGS
 from binder_node.lifecycle.opened import Opened, access_of
 
@@ -100,10 +98,7 @@ def _read(opened: Opened, ask: Mapping[str, Any]) -> dict[str, Any]:
         "since": report.written(ask["since"]),
         "until": report.written(ask["until"]),
     }
-    script = as_root(access, f"exec python3 -c {shlex.quote(text)}")
-    done = remote.run(access, script, timeout=SECONDS, input=json.dumps(question), check=False)
-    if done.code:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.code}"])[-1]
-        raise StepError(access.name, "read what the node remembers", last, "see `binder-node logs` for watch")
-    found: dict[str, Any] = json.loads(done.stdout)
+    step, remedy = "read what the node remembers", "see `binder-node logs` for watch"
+    said = answered(access, text, json.dumps(question), timeout=SECONDS, step=step, remedy=remedy)
+    found: dict[str, Any] = json.loads(said)
     return found

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from binder_node import remote
 from binder_node.errors import InputError, Problem, StepError
+from binder_node.host.asking import answered
 from binder_node.host.metrics.config import TRIAL
 from binder_node.host.metrics.itself import WATCHDOG
 from binder_node.host.observe import script
-from binder_node.host.upload import as_root
 from binder_node.layout import ALERTMANAGER_PORT, PROMETHEUS_PORT
 from binder_node.lifecycle.opened import Opened, access_of
 from binder_node.spec.model import Spec
@@ -74,15 +72,11 @@ def look(opened: Opened, *, trial: bool = False) -> Told:
         "ways": ways,
         "seconds": TRIAL_SECONDS,
     }
-    command = as_root(access, f"exec python3 -c {shlex.quote(script('alerts'))}")
-    done = remote.run(access, command, timeout=SECONDS, input=json.dumps(question), check=False)
-    remedy = f"binder-node logs {spec.name} metrics"
-    if done.code:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.code}"])[-1]
-        raise StepError(access.name, "ask Prometheus", last, remedy)
-    answer = json.loads(done.stdout)
+    step, remedy = "ask Prometheus", f"binder-node logs {spec.name} metrics"
+    said = answered(access, script("alerts"), json.dumps(question), timeout=SECONDS, step=step, remedy=remedy)
+    answer = json.loads(said)
     if "error" in answer:
-        raise StepError(access.name, "ask Prometheus", answer["error"], remedy)
+        raise StepError(access.name, step, answer["error"], remedy)
     return read(spec, answer)
 
 

@@ -7,15 +7,13 @@ import hashlib
 import io
 import json
 import secrets
-import shlex
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Literal
 
-from binder_node import remote
-from binder_node.errors import StepError
+from binder_node.host.asking import answered
 from binder_node.layout import CACHE_PORT, PULL_PORT, PULL_USER, PUSH_USER, registry_name
 from binder_node.node import Access, Node
 from binder_node.smoke.checks import RESERVED
@@ -155,13 +153,9 @@ def ask(
         }
     script = (files("binder_node.smoke.on_node") / "registry.py").read_text(encoding="utf-8")
     # Passwords go in by stdin.
-    done = remote.run(
-        access, f"exec python3 -c {shlex.quote(script)}", timeout=SECONDS, input=json.dumps(question), check=False
-    )
-    if done.code != 0:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.code}"])[-1]
-        raise StepError(access.name, "ask the registries from the node", last, "it needs python3")
-    return answers(done.stdout)
+    step, remedy = "ask the registries from the node", "it needs python3"
+    asked = json.dumps(question)
+    return answers(answered(access, script, asked, timeout=SECONDS, step=step, remedy=remedy, root=False))
 
 
 def answers(text: str) -> Answers:

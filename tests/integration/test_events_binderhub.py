@@ -12,9 +12,10 @@ from urllib.parse import quote
 
 import pytest
 
-from binder_node.cluster.banned import OWN, POD_BANNED
+from binder_node.cluster.banned import POD_BANNED
 from binder_node.cluster.eventlog import POD_EVENTS
 from binder_node.cluster.values import own
+from binder_node.layout import BANNED_OWN
 from tests.integration.binaries import binary
 from tests.integration.binder_fixtures import Cluster, Hub, binderhub, registry
 from tests.integration.engine_fixtures import engine_spec
@@ -127,10 +128,10 @@ def test_those_who_are_there_are_counted_before_the_next_launch(scene: tuple[Sce
 def test_a_banned_repository_is_not_launched_from_its_next_launch_on(scene: tuple[Scene, Any]) -> None:
     made, binder = scene
     assert binder.launch("git", made.spec())[-1]["phase"] == "ready"
-    (made.banned / OWN).write_text("127.0.0.1/demo\n")
+    (made.banned / BANNED_OWN).write_text("127.0.0.1/demo\n")
     last = binder.launch("git", made.spec())[-1]
     assert (last["phase"], "is not allowed to launch" in last["message"]) == ("failed", True)
     (line,) = made.lines("failures", 1)
     assert "is not allowed to launch" in line["message"]
-    (made.banned / OWN).write_text("127.0.0.1/other\n")
+    (made.banned / BANNED_OWN).write_text("127.0.0.1/other\n")
     assert binder.launch("git", made.spec())[-1]["phase"] == "ready"

@@ -14,6 +14,7 @@ import pytest
 
 from binder_node.host import banned as component
 from binder_node.host.banned import banned
+from binder_node.layout import BANNED_FETCHED
 from tests.integration.firewall_world import (
     NEEDS,
     NODE,
@@ -49,19 +50,19 @@ class Node:
         for file in banned(spec, ADDRESS).files:
             path = Path(file.path) if file.path.startswith(str(folder)) else folder / Path(file.path).name
             if file.path.startswith(component.FOLDER):
-                path = folder / "lib/banned" / Path(file.path).name
+                path = folder / "lib/on_node/banned" / Path(file.path).name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(file.content)
 
     def run(self) -> subprocess.CompletedProcess[str]:
-        argv = [*within(NODE), sys.executable, "-m", "banned", str(self.folder / "banned.json")]
+        argv = [*within(NODE), sys.executable, "-m", "on_node.banned", str(self.folder / "banned.json")]
         environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
         where = self.folder / "lib"
         return subprocess.run(argv, cwd=where, env=environment, capture_output=True, text=True, check=False, timeout=90)
 
     @property
     def repositories(self) -> str:
-        return (self.state / component.FETCHED).read_text()
+        return (self.state / BANNED_FETCHED).read_text()
 
 
 @contextmanager

@@ -222,8 +222,8 @@ def _prometheus(spec: Spec, binary: str, folder: str) -> str:
         # It may have to read hours of its log after a crash.
         ("TimeoutStartSec", "300"),
         ("LimitNOFILE", "65536"),
+        ("ExecReload", "/bin/kill -HUP $MAINPID"),
     ]
-    settings.append(("ExecReload", "/bin/kill -HUP $MAINPID"))
     return _own("Measurements and alerts (binder-node)", binary, arguments, settings)
 
 

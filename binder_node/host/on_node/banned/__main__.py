@@ -1,4 +1,4 @@
-"""Read the list of who is banned at a URL, judge it, and put it in force: ``python3 -m banned CONFIG``.
+"""Read the list of who is banned at a URL, judge it, and put it in force: ``python3 -m on_node.banned CONFIG``.
 
 Networks go into a set of the firewall's table, repositories into a file that BinderHub reads. A list that cannot be
 read, or is wrong in one line, leaves the last one in force, after a reboot too. Standard library only, nothing newer
