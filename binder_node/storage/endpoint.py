@@ -53,12 +53,16 @@ class Endpoint:
 
 
 def pool() -> PoolManager:
-    """Connections with deadlines and few retries."""
+    """Connections with deadlines and few retries. A 503 is told at once: a MinIO that begins asks for a minute with its
+    `Retry-After`, and serves within a second (`writeErrorResponse` of its cmd/api-response.go)."""
     import urllib3
 
+    again = urllib3.Retry(
+        total=RETRIES, backoff_factor=0.3, status_forcelist=(500, 502, 504), respect_retry_after_header=False
+    )
     return urllib3.PoolManager(
         timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
-        retries=urllib3.Retry(total=RETRIES, backoff_factor=0.3, status_forcelist=(500, 502, 504)),
+        retries=again,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
@@ -22,9 +24,9 @@ def endpoint(server: HTTPServer) -> Endpoint:
     return Endpoint("bids", server.url_for("").rstrip("/"), "us-east-1", "registry", "key", Masked("secret-of-s3"))
 
 
-def refuse(server: HTTPServer, code: str, status: int) -> None:
+def refuse(server: HTTPServer, code: str, status: int, headers: Mapping[str, str] | None = None) -> None:
     body = f"<Error><Code>{code}</Code><Message>told so</Message><Resource>/registry</Resource></Error>"
-    server.expect_request("/registry").respond_with_data(body, status, content_type="application/xml")
+    server.expect_request("/registry").respond_with_data(body, status, headers, content_type="application/xml")
 
 
 @pytest.mark.parametrize(
@@ -46,9 +48,10 @@ def test_one_request_tells_key_right_and_bucket_apart(
 
 @pytest.mark.parametrize("code", ["SlowDown", "ServiceUnavailable"])
 def test_throttling_is_named_with_what_to_do(httpserver: HTTPServer, code: str) -> None:
-    refuse(httpserver, code, 503)
+    refuse(httpserver, code, 503, {"Retry-After": "3600"})
     with pytest.raises(StepError) as caught:
         bucket.look(endpoint(httpserver))
+    assert len(httpserver.log) == 1  # and not when the server would like to be asked again
     assert caught.value.reason.startswith(code)
     assert caught.value.remedy == REMEDIES[code]
     assert caught.value.host == "bids"
