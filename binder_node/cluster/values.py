@@ -211,8 +211,8 @@ def own(spec: Spec, secrets: Secrets, images: Mapping[str, str]) -> Values:
 
 
 def _mark(secret: Masked) -> str:
-    """Changes with a secret and does not tell it."""
-    return hashlib.sha256(secret.reveal().encode()).hexdigest()[:8]
+    """Changes with a secret and does not tell it. Never a number: YAML reads ``12e45678`` as infinity."""
+    return f"h{hashlib.sha256(secret.reveal().encode()).hexdigest()[:8]}"
 
 
 def _ingress(spec: Spec, host: str) -> Values:

@@ -114,7 +114,7 @@ def test_the_nodes_own() -> None:
             },
             "KubernetesBuildExecutor": {"build_image": IMAGES["build"]},
         },
-        "podAnnotations": {"binder-node/hub": "bf61c2ca"},
+        "podAnnotations": {"binder-node/hub": "hbf61c2ca"},
         "extraConfig": {
             "10-binder-node-engine": apart(executor_source(spec)),
             "20-binder-node-line": apart(line_source(spec)),
