@@ -188,6 +188,8 @@ def _unit(spec: Spec, binary: str) -> str:
             ("LimitCORE", "infinity"),
             ("TasksMax", "infinity"),
             ("TimeoutStartSec", f"{CONTAINERD_WAIT + 30}"),
+            # While it waits for a build to end nothing else is built; the engine begins one anew that was broken off.
+            ("TimeoutStopSec", "10"),
             ("Restart", "always"),
             ("RestartSec", "1"),
         ],
