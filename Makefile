@@ -14,9 +14,9 @@ demo-down: ## Take the demo's machine and its world away
 test: ## Lint, types, then every test: unit, integration, and a whole node
 	@bootstrap/test
 
-soak: ## The tests that take long: builds without end on a small disk
+soak: ## The tests that take long, each by itself
 	@bootstrap/prepare uv packages testbed
-	uv run --frozen pytest -m soak tests/node
+	uv run --frozen pytest -m soak tests/integration tests/node
 
 lint: ## Format, style and types
 	@bootstrap/prepare uv

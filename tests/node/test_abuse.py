@@ -166,6 +166,7 @@ def test_a_scan_from_a_users_server_is_cut_and_told_with_its_repository(home: Ho
     assert any(text.startswith("session: Running") for text in what)
 
 
+@pytest.mark.soak
 def test_a_syn_scan_from_a_servers_network_is_cut(home: Home, git: str) -> None:
     """By the node's root in the pod's network: a user who had found a way to raw sockets."""
     pod = pod_of(home.launch(f"{git}/minimal.git", "--keep").ok())
@@ -217,6 +218,7 @@ def index(home: Home, git: str, tmp_path: Path) -> Iterator[Path]:
             server.terminate()
 
 
+@pytest.mark.soak
 def test_sixty_packages_side_by_side_and_a_clone_pass_uncut(home: Home, index: Path) -> None:
     before = told(home)["counted"]
     files = {"install.py": INSTALL, "Dockerfile": DOCKERFILE.format("RUN python3 install.py && rm -r /tmp/install")}

@@ -145,6 +145,7 @@ def test_the_nodes_own_numbers_gate_a_step(home: Home, git: str, prime: Prime, t
         home.inventory.write_text(inventory)
 
 
+@pytest.mark.soak
 def test_following_the_prime_proves_a_new_build_image_and_refuses_a_broken_one(
     home: Home, git: str, prime: Prime
 ) -> None:

@@ -151,6 +151,7 @@ def test_certificates_are_kept_when_k3s_and_traefik_start_anew(sigma: Sigma) -> 
     assert mode.split("\n")[:2] == ["700 65532", "600 65532"]
 
 
+@pytest.mark.soak
 def test_without_tls_it_is_plain_again_and_back_with_it_nothing_is_ordered_anew(sigma: Sigma) -> None:
     before = sigma.pebble.shown(NODE, (BINDER, HUB))
     sigma.tls("{mode: none}")

@@ -76,6 +76,7 @@ def test_every_secret_that_can_be_is_rotated_and_in_force_after_one_up(home: Hom
     assert home.launch(url, "--run", "print('old image')").ok().last["data"]["output"] == "old image\n"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["binder_api_token", "proxy_token", "s3_access_key"])
 def test_one_alone_is_in_force_after_one_up(home: Home, git: str, name: str) -> None:
     """Those that two sides hold: rotated alone, one side could be left with the old one."""

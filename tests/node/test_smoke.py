@@ -28,7 +28,7 @@ from binder_node.storage.stage import StorageStage
 from tests.node.harness import PINS, Home, Ran
 from tests.node.smoke_faults import FATAL, LOUD, OVERFULL, QUIET, SCHEDULER, Fault, together
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.usefixtures("still")]
 
 CHECKS = {item.id: item for item in catalogue()}
 # A node that is well, on the testbed (seconds).

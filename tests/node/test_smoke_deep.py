@@ -14,7 +14,7 @@ from tests.node.smoke_harms import DEEP, HARMS, KUBECTL, LOUD, QUIET, Harm, toge
 from tests.node.smoke_servers import OWN, SERVERS
 from tests.testbed.world.host import RUN
 
-pytestmark = pytest.mark.node
+pytestmark = [pytest.mark.node, pytest.mark.usefixtures("still")]
 
 
 def on_node(home: Home, command: str) -> str:

@@ -293,7 +293,8 @@ def process(cloud: HetznerApi, runtime: Path, verb: str) -> BaseProcess:
     return made
 
 
-@pytest.mark.parametrize("after", [False, True])
+# Killed before a call had its effect, a run leaves what it leaves when it is killed after that of the one before.
+@pytest.mark.parametrize("after", [pytest.param(False, marks=pytest.mark.soak), True])
 @pytest.mark.parametrize("verb", ["up", "destroy"])
 def test_killed_at_any_call_the_next_run_converges(tmp_path: Path, verb: str, after: bool) -> None:
     """At every single request that the verb makes, before and after it had its effect; the number is found by running.
