@@ -65,12 +65,12 @@ def test_each_trial_is_another_alert_and_ends_by_itself() -> None:
 
 def test_counts_are_of_all_reasons_together() -> None:
     text = (
-        "# HELP alertmanager_notifications_total x\n"
-        'alertmanager_notifications_total{integration="webhook",receiver_name="a"} 2\n'
-        'alertmanager_notifications_total{integration="webhook",receiver_name="b"} 1\n'
+        "# HELP alertmanager_notification_requests_total x\n"
+        'alertmanager_notification_requests_total{integration="webhook",receiver_name="a"} 2\n'
+        'alertmanager_notification_requests_total{integration="webhook",receiver_name="b"} 1\n'
         'alertmanager_notification_requests_failed_total{integration="email"} 4\n'
     )
     now = counted(text)
-    assert now["alertmanager_notifications_total"] == {"webhook": 3}
-    assert more("alertmanager_notifications_total", counted(""), now) == {"webhook": 3}
+    assert now["alertmanager_notification_requests_total"] == {"webhook": 3}
+    assert more("alertmanager_notification_requests_total", counted(""), now) == {"webhook": 3}
     assert more("alertmanager_notification_requests_failed_total", now, now) == {"email": 0}
