@@ -7,9 +7,9 @@ packets. Its values were read in the chart's repository, not run: it needs eBPF 
 from __future__ import annotations
 
 from base64 import b64encode
-from io import StringIO
 from typing import Any
 
+from binder_node.cluster.dump import yaml_stream
 from binder_node.layout import CONTAINERD_SOCKET, NAMESPACE
 
 NAME = "cryptnono"
@@ -49,6 +49,8 @@ def cryptnono_values(priority: str) -> dict[str, Any]:
 def cryptnono_chart(chart: bytes, version: str, priority: str, labels: dict[str, str]) -> dict[str, Any]:
     """The object that has K3s install it: the chart itself is in it, so that nothing but what was pinned is installed,
     and nothing is fetched. Taken out of K3s's manifests, K3s takes the release away."""
+    from ruamel.yaml.scalarstring import LiteralScalarString
+
     return {
         "apiVersion": "helm.cattle.io/v1",
         "kind": "HelmChart",
@@ -62,19 +64,8 @@ def cryptnono_chart(chart: bytes, version: str, priority: str, labels: dict[str,
             "chartContent": b64encode(chart).decode(),
             # Where pods may be privileged.
             "targetNamespace": NAMESPACE,
-            "valuesContent": _yaml(cryptnono_values(priority)),
+            "valuesContent": LiteralScalarString(yaml_stream([cryptnono_values(priority)])),
             # It has no state: one whose install failed is made anew.
             "failurePolicy": "reinstall",
         },
     }
-
-
-def _yaml(values: dict[str, Any]) -> str:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.scalarstring import LiteralScalarString
-
-    out, yaml = StringIO(), YAML()
-    yaml.default_flow_style = False
-    yaml.dump(values, out)
-    text: str = LiteralScalarString(out.getvalue())
-    return text

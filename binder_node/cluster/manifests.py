@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from io import StringIO
+from collections.abc import Iterator
 from ipaddress import IPv4Network, collapse_addresses
 from typing import Any
 
 from binder_node.cluster.cryptnono import cryptnono_chart
+from binder_node.cluster.dump import yaml_stream
 from binder_node.cluster.ingress import AUTHORITY, traefik
 from binder_node.layout import METRICS_ACCOUNT, NAMESPACE, OUTWARD, PULL_PORT, REGISTRY_SERVICE, RESERVED
 from binder_node.spec.model import Spec
@@ -38,18 +38,6 @@ def manifests(spec: Spec, address: str, authority: str = "", cryptnono: tuple[by
             *([cryptnono_chart(*cryptnono, PRIORITY, OWN)] if cryptnono else []),
         ]
     )
-
-
-def yaml_stream(objects: Iterable[Manifest]) -> str:
-    """Block YAML, keys in their order, objects parted by ``---``."""
-    from ruamel.yaml import YAML
-
-    out, yaml = StringIO(), YAML()
-    yaml.default_flow_style = False
-    yaml.width = 4096
-    yaml.representer.ignore_aliases = lambda _: True
-    yaml.dump_all(objects, out)
-    return out.getvalue()
 
 
 def outward(spec: Spec, address: str) -> list[Manifest]:

@@ -17,8 +17,9 @@ from typing import Any
 
 from binder_node import remote
 from binder_node.changes import Change
+from binder_node.cluster.dump import yaml_stream
 from binder_node.cluster.kube import sudo
-from binder_node.cluster.manifests import OWN, yaml_stream
+from binder_node.cluster.manifests import OWN
 from binder_node.errors import DeadlineError, InputError, Problem, StepError
 from binder_node.events import Reporter
 from binder_node.layout import API_PORT

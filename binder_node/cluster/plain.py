@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from binder_node.cluster.dump import yaml_stream
 from binder_node.cluster.helm import DIGEST, HISTORY
-from binder_node.cluster.manifests import yaml_stream
 from binder_node.cluster.release import NEEDED
 from binder_node.cluster.values import Composed, Values, revealed
 from binder_node.layout import K3S_KUBECONFIG, NAMESPACE, RELEASE

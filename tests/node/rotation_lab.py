@@ -14,7 +14,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -23,8 +22,6 @@ from urllib.parse import quote
 import dns.message
 import dns.query
 
-from binder_node.binder.client import Binder
-from binder_node.binder.kernel import shutdown
 from binder_node.load.arrivals import Arrival
 from binder_node.load.run import Limits, Played, run
 from binder_node.load.user import Target
@@ -45,6 +42,9 @@ MAX_AGE = 100
 MINIO_PORT = 9000
 KEYS = ("labaccesskey", "lab-secret-key")
 BRIDGE_SECONDS = 30.0
+# Of this computer's, for each machine: what one of two nodes computes is not the other's to wait for. No fewer than a
+# session's own limit, which the kernel would not take below (cgroup v1).
+CORES = 1.0
 # Where the numbers of a soak go: one JSON object a line.
 RECORD = Path(os.environ.get("BINDER_NODE_SOAK_RECORD", "/tmp/binder-node-rotations.jsonl"))
 
@@ -162,6 +162,27 @@ class Lab:
             state.rename(self.folder / f"state-{random.randrange(10**9)}")
 
 
+class OwnCores(threading.Thread):
+    """Holds each machine of a lab to :data:`CORES`, from its beginning."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self.machines, self.over = folder / "machines", threading.Event()
+
+    def run(self) -> None:
+        from binder_node.providers.local.cgroups import groups
+        from binder_node.providers.local.plan import Folders
+
+        quota = str(int(CORES * 100_000))
+        while not self.over.wait(0.2):
+            for group in (one for made in self.machines.glob("rot-*") for one in groups(Folders(made).group)):
+                for file, text in (("cpu.cfs_quota_us", quota), ("cpu.max", f"{quota} 100000")):
+                    # It may be gone by now.
+                    with contextlib.suppress(OSError):
+                        if (group / file).exists() and (group / file).read_text().split()[0] != quota:
+                            (group / file).write_text(text)
+
+
 def within() -> tuple[str, ...]:
     """What a server of the world is started by."""
     return ("nsenter", f"--net=/run/netns/world-{WORLD_NAME}")
@@ -185,7 +206,8 @@ def lab(folder: Path, *, acme: bool = False) -> Iterator[Lab]:
     home.inventory.write_text(text)
     spec = load(home.inventory)
     network = str(IPv4Network(f"{NETWORK}.0/24"))
-    knot, minio = made.knot, None
+    knot, minio, cores = made.knot, None, OwnCores(folder)
+    cores.start()
     os.environ.update(RFC2136_TSIG_SECRET=SECRET, BINDER_NODE_S3_ACCESS_KEY=KEYS[0], BINDER_NODE_S3_SECRET_KEY=KEYS[1])
     try:
         ensure_bridge(spec)
@@ -202,6 +224,7 @@ def lab(folder: Path, *, acme: bool = False) -> Iterator[Lab]:
     finally:
         for left in sorted(home.inventory.parent.glob("rot-*.yaml")):
             Home(folder, left.stem, NETWORK).run("destroy", "--yes", left.stem)
+        cores.over.set()
         for variable in ("RFC2136_TSIG_SECRET", "BINDER_NODE_S3_ACCESS_KEY", "BINDER_NODE_S3_SECRET_KEY"):
             os.environ.pop(variable, None)
         if minio is not None:
@@ -323,25 +346,12 @@ def numbers(visits: Sequence[Visit]) -> dict[str, object]:
     }
 
 
-def saturation(made: Lab, users: int, seconds: float) -> float:
-    """Launches a second that the node gives ``users`` who launch again at once: what it can."""
-    deadline = time.monotonic() + seconds
-
-    def one(_: int) -> int:
-        launched = 0
-        with Binder(made.url, made.address(), trust=made.trust) as asked:
-            while time.monotonic() < deadline:
-                for event in asked.build(made.paths[0], seconds=120):
-                    assert event.phase != "failed", event.message
-                    if event.phase == "ready":
-                        shutdown(asked, event.url, event.token)
-                launched += 1
-        return launched
-
-    began = time.monotonic()
-    with ThreadPoolExecutor(max_workers=users) as pool:
-        launched = sum(pool.map(one, range(users)))
-    return launched / (time.monotonic() - began)
+def saturation(made: Lab) -> float:
+    """Launches a second that the node is good for, as `binder-node saturate` finds them with users like these."""
+    home = made.home()
+    users = ["--repo", f"{home.git}/{WORDS[0]}.git", "--stay", "15s"]
+    found = made.run("saturate", *users, "--start", "0.2/s", "--steps", "4", "--for", "40s", "-o", "json").ok()
+    return float(json.loads(found.out)["good"])
 
 
 def kept(path: Path, told: object) -> None:

@@ -118,7 +118,7 @@ def test_an_abort_at_every_stage_leaves_the_old_node_as_it_was(made: Lab, step: 
 def test_rotations_in_a_row_under_load_and_killed_at_random(made: Lab) -> None:
     """``BINDER_NODE_SOAK_ROTATIONS`` of them, 20 by itself; the load is 60 % of what the node was measured to give."""
     draw = random.Random(time.time())
-    most = saturation(made, users=4, seconds=30)
+    most = saturation(made)
     users = Users()
     users.begin(made, rate=0.6 * most)
     try:

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from binder_node.load.result import Result, read
-from binder_node.providers.local.cgroups import groups
-from binder_node.providers.local.plan import Folders
 from tests.node.harness import REPO, Home, lent, make_home
+from tests.node.memory import Memory
 
 pytestmark = [pytest.mark.node, pytest.mark.soak]
 
@@ -87,29 +85,6 @@ def sessions(found: dict[str, Any]) -> float:
 
 
 # --- more than it takes ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Memory:
-    """The machine's own, by its control group: bytes that processes hold, and nothing that the kernel could drop."""
-
-    group: Path
-
-    @classmethod
-    def of(cls, home: Home) -> Memory:
-        name = Folders(home.folder / "machines" / home.name).group
-        return cls(next(group for group in groups(name) if list(group.glob("memory.stat"))))
-
-    def limit(self, size: int) -> None:
-        next(
-            self.group / name for name in ("memory.limit_in_bytes", "memory.max") if (self.group / name).exists()
-        ).write_text(str(size))
-
-    @property
-    def used(self) -> int:
-        lines = (self.group / "memory.stat").read_text().splitlines()
-        stat = {name: int(value) for name, value in map(str.split, lines)}
-        return stat["total_rss"] + stat["total_shmem"] if "total_rss" in stat else stat["anon"] + stat["shmem"]
 
 
 def test_three_times_too_many_users_of_a_node_that_is_full_of_them(small: Home, tmp_path: Path) -> None:
